@@ -1,0 +1,282 @@
+# Daemun's one Makefile. `make help` lists what it does.
+#
+# VARIANT chooses a build tree: release (the default), asan (address and
+# undefined behaviour sanitizers), tsan (thread sanitizer), or any other name
+# for a plain tree of its own (`make lint` keeps two). All of them compile the
+# same files. The release binary is build/daemun; the others have theirs in
+# build/<variant>/.
+
+VARIANT ?= release
+CC := $(if $(filter default,$(origin CC)),gcc,$(CC))
+PREFIX ?= /usr/local
+DESTDIR ?=
+WERROR ?=
+J ?= $(shell nproc 2>/dev/null || echo 2)
+
+VDIR := build/$(VARIANT)
+BINDIR := $(if $(filter release,$(VARIANT)),build,$(VDIR))
+BIN := $(BINDIR)/daemun
+DEMO := $(BINDIR)/demo-server
+LIB := $(VDIR)/libdaemun.a
+VENV := build/venv
+PY := $(VENV)/bin/python3
+
+# ---- flags -----------------------------------------------------------------
+
+WARN := -Wall -Wextra -Wshadow -Wstrict-prototypes -Wmissing-prototypes \
+        -Wpointer-arith -Wcast-qual -Wwrite-strings -Wformat=2 -Wvla -Wundef \
+        -Wconversion -Wno-sign-conversion $(if $(filter 1,$(WERROR)),-Werror)
+
+ifeq ($(VARIANT),asan)
+  VFLAGS := -O1 -fsanitize=address,undefined -fno-sanitize-recover=all \
+            -fno-omit-frame-pointer -DDAEMUN_CHECK_SLOW
+  VLDFLAGS := -fsanitize=address,undefined
+else ifeq ($(VARIANT),tsan)
+  VFLAGS := -O1 -fsanitize=thread -fno-omit-frame-pointer -DDAEMUN_CHECK_SLOW
+  VLDFLAGS := -fsanitize=thread
+else
+  VFLAGS := -O2 -U_FORTIFY_SOURCE -D_FORTIFY_SOURCE=2
+  VLDFLAGS := -Wl,-z,relro,-z,now
+endif
+
+BASE_FLAGS := -std=gnu11 -g -fstack-protector-strong \
+              -fvisibility=hidden -pthread $(VFLAGS) $(WARN)
+ALL_CFLAGS := $(BASE_FLAGS) -fPIE -Isrc -Iinclude $(CFLAGS)
+ALL_LDFLAGS := -pie -pthread $(VLDFLAGS) $(LDFLAGS)
+LIBS := -levent_core -levent_pthreads -lssl -lcrypto -lnghttp2 -lxxhash \
+        -lconfig -ldl -lpthread
+DEMO_LIBS := -levent_core -lnghttp2 -ljansson -lprotobuf-c
+
+# Only the functions that abi.sym lists can be reached by a module.
+ABI_SYM := $(wildcard include/daemun/abi.sym)
+BIN_LIB = $(LIB)
+ifneq ($(ABI_SYM),)
+  BIN_LDFLAGS := -Wl,--dynamic-list=$(ABI_SYM)
+  # All of it: a module may call what the program itself does not.
+  BIN_LIB = -Wl,--whole-archive $(LIB) -Wl,--no-whole-archive
+endif
+
+# ---- files -----------------------------------------------------------------
+
+SRC := $(filter-out src/main.c,$(sort $(wildcard src/*.c src/*/*.c src/*/*/*.c)))
+OBJ := $(SRC:src/%.c=$(VDIR)/obj/%.o)
+MAIN_OBJ := $(VDIR)/obj/main.o
+UNIT_SRC := $(sort $(wildcard tests/unit/test_*.c))
+UNIT_BIN := $(UNIT_SRC:tests/unit/%.c=$(VDIR)/test/%)
+MODULES := $(patsubst modules/%/,%,$(sort $(dir $(wildcard modules/*/*.c))))
+MODULE_SO := $(MODULES:%=$(VDIR)/modules/%.so)
+TEST_MODULE_SO := $(patsubst tests/module/%.c,$(VDIR)/test/module/%.so,\
+                    $(sort $(wildcard tests/module/*.c)))
+DEMO_SRC := $(sort $(wildcard demo/*.c))
+DEMO_PROTO := $(sort $(wildcard demo/*.proto))
+DEMO_GEN := $(DEMO_PROTO:demo/%.proto=$(VDIR)/demo/gen/%.pb-c.c)
+DEMO_OBJ := $(DEMO_SRC:demo/%.c=$(VDIR)/demo/%.o) \
+            $(DEMO_GEN:%.c=%.o)
+
+.DEFAULT_GOAL := all
+.DELETE_ON_ERROR:
+.SECONDARY:
+
+# V=1 shows whole commands; else one short line for each.
+Q := $(if $(filter 1,$(V)),,@)
+say = $(if $(filter 1,$(V)),,@printf '  %-5s %s\n' $(1) '$(2)')
+
+# ---- build -----------------------------------------------------------------
+
+.PHONY: all
+all: $(BIN) $(DEMO) $(MODULE_SO) ## build the gateway, the demo server and the modules (VARIANT=release|asan|tsan)
+
+# The compiler and its flags are part of what an object depends on: the stamp
+# changes when they do, so switching CC or WERROR rebuilds.
+FLAGS_STAMP := $(VDIR)/flags
+FLAGS_NOW := $(CC) $(ALL_CFLAGS) $(ALL_LDFLAGS) $(BIN_LDFLAGS)
+ifneq ($(file <$(FLAGS_STAMP)),$(FLAGS_NOW))
+$(FLAGS_STAMP): FORCE
+endif
+$(FLAGS_STAMP):
+	@mkdir -p $(@D)
+	@printf '%s\n' '$(FLAGS_NOW)' >$@
+
+.PHONY: FORCE
+FORCE:
+
+$(VDIR)/obj/%.o: src/%.c $(FLAGS_STAMP)
+	@mkdir -p $(@D)
+	$(call say,CC,$<)
+	$(Q)$(CC) $(ALL_CFLAGS) -MMD -MP -c -o $@ $<
+
+# Built anew each time, so that an object whose source is gone is gone too.
+$(LIB): $(OBJ)
+	@rm -f $@
+	$(call say,AR,$@)
+	$(Q)ar rcs $@ $(OBJ)
+
+$(BIN): $(MAIN_OBJ) $(LIB) $(ABI_SYM)
+	@mkdir -p $(@D)
+	$(call say,LINK,$@)
+	$(Q)$(CC) $(ALL_CFLAGS) $(ALL_LDFLAGS) $(BIN_LDFLAGS) -o $@ $(MAIN_OBJ) \
+	  $(BIN_LIB) $(LIBS)
+
+# A module sees include/ and nothing else: this line is the proof that the API
+# suffices.
+.SECONDEXPANSION:
+$(VDIR)/modules/%.so: $$(wildcard modules/%/*.c) $$(wildcard include/daemun/*.h) $(FLAGS_STAMP)
+	@mkdir -p $(@D)
+	$(call say,MOD,$@)
+	$(Q)$(CC) $(BASE_FLAGS) -fPIC -shared -Iinclude $(CFLAGS) $(VLDFLAGS) \
+	  $(LDFLAGS) -o $@ $(filter %.c,$^)
+
+# Modules of the tests: sound ones and bad ones, beside the test programs.
+$(VDIR)/test/module/%.so: tests/module/%.c $$(wildcard include/daemun/*.h) $(FLAGS_STAMP)
+	@mkdir -p $(@D)
+	$(call say,MOD,$@)
+	$(Q)$(CC) $(BASE_FLAGS) -fPIC -shared -Iinclude $(CFLAGS) $(VLDFLAGS) \
+	  $(LDFLAGS) -o $@ $<
+
+$(DEMO): $(DEMO_OBJ)
+	@mkdir -p $(@D)
+	$(call say,LINK,$@)
+	$(Q)$(CC) $(ALL_CFLAGS) $(ALL_LDFLAGS) -o $@ $(DEMO_OBJ) $(DEMO_LIBS)
+
+$(VDIR)/demo/gen/%.pb-c.c: demo/%.proto
+	@mkdir -p $(@D)
+	$(call say,PROTO,$<)
+	$(Q)protoc-c --proto_path=demo --c_out=$(@D) $<
+
+# Generated code is not held to our warnings.
+$(VDIR)/demo/gen/%.o: $(VDIR)/demo/gen/%.c $(FLAGS_STAMP)
+	$(call say,CC,$<)
+	$(Q)$(CC) $(ALL_CFLAGS) -w -I$(VDIR)/demo/gen -c -o $@ $<
+
+# The generated initialisers cast constants away, in macros of their own.
+$(VDIR)/demo/grpc.o: EXTRA_CFLAGS := -Wno-cast-qual
+
+$(VDIR)/demo/%.o: demo/%.c $(FLAGS_STAMP) | $(DEMO_GEN)
+	@mkdir -p $(@D)
+	$(call say,CC,$<)
+	$(Q)$(CC) $(ALL_CFLAGS) -Idemo -isystem $(VDIR)/demo/gen $(EXTRA_CFLAGS) -MMD -MP -c -o $@ $<
+
+# ---- run -------------------------------------------------------------------
+
+.PHONY: run
+run: ## install what is missing, build, start the demo servers and the gateway
+	@tests/packages.sh build run
+	@$(MAKE) --no-print-directory -j$(J) all
+	@demo/run.sh $(BINDIR)
+
+# ---- tests -----------------------------------------------------------------
+
+# A test includes the .c that it tests, so the archive's object of that file
+# is not pulled in; a test is never held back by an unused static function.
+TEST_CFLAGS := $(ALL_CFLAGS) -Imodules -Idemo -Wno-unused-function
+
+$(VDIR)/test/%: tests/unit/%.c $(LIB) $(FLAGS_STAMP)
+	@mkdir -p $(@D)
+	$(call say,TEST,$<)
+	$(Q)$(CC) $(TEST_CFLAGS) $(ALL_LDFLAGS) -MMD -MP -MF $@.d -o $@ $< $(LIB) \
+	  -lcmocka $(LIBS)
+
+$(VDIR)/test/test_module: | $(TEST_MODULE_SO)
+
+# The short name for one test of the chosen variant.
+build/test/%: $(VDIR)/test/%
+	@mkdir -p $(@D)
+	@ln -sf ../../$< $@
+
+.PHONY: test
+test: ## install what tests need, run the unit tests and the wire tests
+	@tests/packages.sh build run test
+	@$(MAKE) --no-print-directory -j$(J) all unit-build
+	@$(MAKE) --no-print-directory -k unit wire
+
+.PHONY: unit-build
+unit-build: $(UNIT_BIN)
+
+.PHONY: unit
+unit: $(UNIT_BIN) ## build and run the unit tests
+	@tests/run_unit.sh $(VDIR)/test $(notdir $(UNIT_BIN))
+
+.PHONY: wire
+wire: all $(TEST_MODULE_SO) $(VENV)/stamp ## run the wire tests (WIRE_ARGS='-m reload' chooses some)
+	@DAEMUN_BIN=$(abspath $(BIN)) DEMO_BIN=$(abspath $(DEMO)) \
+	  DAEMUN_MODULES=$(abspath $(VDIR)/modules) \
+	  DAEMUN_TEST_MODULES=$(abspath $(VDIR)/test/module) \
+	  DAEMUN_CC='$(CC)' DAEMUN_VARIANT=$(VARIANT) \
+	  $(PY) -m pytest -c tests/pytest.ini --rootdir=tests $(WIRE_ARGS) tests/wire
+
+$(VENV)/stamp: tests/requirements.txt
+	@test -x $(PY) && $(PY) -m pip --version >/dev/null 2>&1 || \
+	  python3 -m venv --clear $(VENV)
+	@echo "installing tests/requirements.txt into $(VENV)"
+	@$(PY) -m pip install --quiet --disable-pip-version-check -r $<
+	@touch $@
+
+.PHONY: venv
+venv: $(VENV)/stamp ## make the Python environment of the wire tests
+
+.PHONY: asan
+asan: ## build with ASan and UBSan, run the unit and wire tests with it
+	@tests/packages.sh build run test
+	@$(MAKE) --no-print-directory -j$(J) VARIANT=asan all unit-build
+	@$(MAKE) --no-print-directory VARIANT=asan -k unit wire
+
+.PHONY: tsan
+tsan: ## build with TSan, run the unit tests and the wire tests marked reload or balance
+	@tests/packages.sh build run test
+	@$(MAKE) --no-print-directory -j$(J) VARIANT=tsan all unit-build
+	@$(MAKE) --no-print-directory VARIANT=tsan \
+	  WIRE_ARGS='-m "reload or balance"' -k unit wire
+
+# ---- the state of the code -------------------------------------------------
+
+.PHONY: lint
+lint: ## check layers, sizes, tables, format, warnings of two compilers, clang-tidy
+	@tests/packages.sh build lint
+	@tests/lint/run.sh
+
+# What lint compiles: every object that carries our warnings.
+.PHONY: objects
+objects: $(OBJ) $(wildcard $(MAIN_OBJ)) $(if $(wildcard src/main.c),$(MAIN_OBJ)) $(DEMO_OBJ) $(MODULE_SO) $(TEST_MODULE_SO) unit-build
+
+.PHONY: fmt
+fmt: ## format the C files that differ from the last commit
+	@tests/packages.sh lint
+	@files=$$( { git diff --name-only --diff-filter=d HEAD 2>/dev/null; \
+	  git ls-files --others --exclude-standard; } | grep -E '\.[ch]$$' | sort -u); \
+	if [ -n "$$files" ]; then clang-format -i $$files; fi
+
+.PHONY: docs
+docs: $(BIN) ## write docs/settings.md, docs/metrics.md and docs/faults.md from the tables
+	@mkdir -p docs
+	$(BIN) --print-settings >$(VDIR)/settings.md && mv $(VDIR)/settings.md docs/settings.md
+	$(BIN) --print-metrics >$(VDIR)/metrics.md && mv $(VDIR)/metrics.md docs/metrics.md
+	$(BIN) --print-faults >$(VDIR)/faults.md && mv $(VDIR)/faults.md docs/faults.md
+
+# ---- install ---------------------------------------------------------------
+
+.PHONY: install
+install: all ## install under DESTDIR and PREFIX (default /usr/local)
+	install -d $(DESTDIR)$(PREFIX)/bin $(DESTDIR)$(PREFIX)/include/daemun \
+	  $(DESTDIR)$(PREFIX)/lib/daemun/modules \
+	  $(DESTDIR)$(PREFIX)/share/daemun/examples \
+	  $(DESTDIR)$(PREFIX)/lib/systemd/system
+	install -m 0755 $(BIN) $(DESTDIR)$(PREFIX)/bin/daemun
+	for f in $(wildcard include/daemun/*.h); do \
+	  install -m 0644 $$f $(DESTDIR)$(PREFIX)/include/daemun/ || exit 1; done
+	for f in $(MODULE_SO); do \
+	  install -m 0755 $$f $(DESTDIR)$(PREFIX)/lib/daemun/modules/ || exit 1; done
+	for f in $(wildcard conf/*.conf conf/examples/*.conf); do \
+	  install -m 0644 $$f $(DESTDIR)$(PREFIX)/share/daemun/examples/ || exit 1; done
+	sed 's|@PREFIX@|$(PREFIX)|g' conf/daemun.service \
+	  >$(DESTDIR)$(PREFIX)/lib/systemd/system/daemun.service
+
+.PHONY: clean
+clean: ## remove build/ (the certificate and the Python environment too)
+	rm -rf build
+
+.PHONY: help
+help: ## list these targets
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  %-9s %s\n", $$1, $$2 }' \
+	  $(MAKEFILE_LIST)
+
+-include $(OBJ:.o=.d) $(MAIN_OBJ:.o=.d) $(DEMO_OBJ:.o=.d) $(UNIT_BIN:%=%.d)

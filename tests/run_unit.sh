@@ -1,0 +1,43 @@
+#!/usr/bin/env bash
+# Runs the unit test programs of one build: run_unit.sh DIR NAME...
+# One line per program, the output of those that failed, and last the line
+# `unit: N passed, N failed` that counts single tests. A program that crashes,
+# hangs (60 s) or counts nothing is one failed test of its own.
+set -u
+dir=$1
+shift
+passed=0
+failed=0
+log=$(mktemp)
+trap 'rm -f "$log"' EXIT
+
+for name in "$@"; do
+    CMOCKA_MESSAGE_OUTPUT=STDOUT timeout 60 "$dir/$name" >"$log" 2>&1
+    status=$?
+    ok=$(grep -cE '^\[ +OK +\]' "$log")
+    bad=$(grep -E '^\[ +(FAILED|ERROR) +\] [a-z]' "$log" |
+        sed -E 's/^\[ *[A-Z]+ *\] *//' | sort -u | grep -c .)
+    note=
+    if [ "$status" -eq 124 ]; then
+        note=' (hangs: stopped after 60 s)'
+    elif [ "$status" -gt 128 ]; then
+        note=" (killed by signal $((status - 128)))"
+    elif [ "$ok" -eq 0 ] && [ "$bad" -eq 0 ]; then
+        note=' (ran no test)'
+        status=1
+    fi
+    if [ "$status" -ne 0 ] && [ "$bad" -eq 0 ]; then
+        bad=1
+    fi
+    passed=$((passed + ok))
+    failed=$((failed + bad))
+    if [ "$status" -eq 0 ]; then
+        printf 'ok    %-28s %3d passed\n' "$name" "$ok"
+    else
+        printf 'FAIL  %-28s %3d passed, %d failed%s\n' "$name" "$ok" "$bad" \
+            "$note"
+        sed 's/^/      /' "$log"
+    fi
+done
+printf 'unit: %d passed, %d failed\n' "$passed" "$failed"
+[ "$failed" -eq 0 ]
