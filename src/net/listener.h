@@ -1,0 +1,76 @@
+/*
+ * listener: sockets where clients arrive. The control thread opens them (and
+ * says why it cannot); each worker has its own SO_REUSEPORT socket of the
+ * group and accepts from it in bounded batches. Sockets survive reloads: a
+ * listener is found again by its address.
+ */
+#ifndef DAEMUN_NET_LISTENER_H
+#define DAEMUN_NET_LISTENER_H
+
+#include "base/error.h"
+#include "base/list.h"
+#include "base/loop.h"
+#include "net/addr.h"
+
+#include <stdbool.h>
+#include <stddef.h>
+
+enum { LISTENER_ACCEPT_BATCH = 64 };
+
+/* The sockets of one address: one per worker. Owned by the control thread. */
+struct listener_group {
+    struct list node;
+    struct addr addr;
+    int *fds; /* n_fds of them; -1: given to nobody */
+    size_t n_fds;
+    bool is_inherited;     /* one socket (socket activation), dup'ed to all */
+    struct list open_node; /* in the list of all that are open */
+};
+
+/*
+ * Opens `n_workers` sockets bound to `addr`, or takes an inherited descriptor
+ * that is bound to it (LISTEN_FDS of sd_listen_fds(3), read once by
+ * listener_inherit). NULL with a message (port in use: says by which address,
+ * and how to find who uses it).
+ */
+struct listener_group *listener_group_open(const struct addr *addr,
+                                           size_t n_workers,
+                                           int backlog,
+                                           struct error *err);
+/* Closes the control thread's descriptors. */
+void listener_group_close(struct listener_group *g);
+/* Reads LISTEN_PID and LISTEN_FDS, marks the descriptors close-on-exec and
+ * remembers them; returns how many. Called once, by main. */
+size_t listener_inherit(void);
+
+/* One worker's end of a group. */
+struct acceptor;
+/* A connection came: `fd` is non-blocking, close-on-exec, and now yours. */
+typedef void acceptor_fn(struct acceptor *a,
+                         int fd,
+                         const struct addr *peer,
+                         const struct addr *local);
+struct acceptor {
+    struct loop *loop;
+    struct event event;
+    int fd;
+    acceptor_fn *fn;
+    void *owner;
+    struct timer pause; /* out of descriptors: wait 50 ms, never spin */
+    bool is_open;
+    bool is_shared; /* by its owner, after open: the socket is inherited, and
+                       must go on listening for others when we close */
+    bool is_local_known; /* bound to one address: no getsockname per client */
+    struct addr local;
+};
+/* Worker. `fd` is borrowed from the group. */
+void acceptor_open(struct acceptor *a,
+                   struct loop *loop,
+                   int fd,
+                   acceptor_fn *fn,
+                   void *owner);
+/* Accepts what the kernel has queued already, then stops listening (a later
+ * acceptor_open on the same descriptor listens again). */
+void acceptor_close(struct acceptor *a);
+
+#endif
