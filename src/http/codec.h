@@ -1,0 +1,250 @@
+/*
+ * codec: the seam between HTTP/1.1 or HTTP/2 on a conn and whatever owns the
+ * messages (exchange, probe, admin, Kubernetes client). One implementation
+ * serves both sides: `is_server` says who asks.
+ *
+ * A codec sits on a conn (it is its owner) and belongs to its loop. A stream is
+ * one request and its response. Life of a stream: made by codec_open (client)
+ * or announced by on_stream (server); the owner ends it by stream_close, once,
+ * always; after that no event comes. When the conn dies first, the stream gets
+ * on_fault and stays, dead, until its owner closes it.
+ *
+ * Flow of bytes: on_data brings bytes that the owner must account for: each is
+ * given back by stream_credit when it has left on the other side. A codec
+ * delivers no more than limits->buffer_bytes without credit (h1: then the conn
+ * is paused; h2: the window stays shut). stream_send_data always accepts;
+ * the owner looks at stream_n_queued and stops giving credit to the other side
+ * while more than limits->buffer_bytes wait; it asks for on_room.
+ * Nothing is held back: what was sent in a turn leaves at the end of that turn.
+ *
+ * Reentrancy: a codec may be inside its parser when it makes an event; the
+ * owner may make any call from there. Codecs free nothing inside an event.
+ */
+#ifndef DAEMUN_HTTP_CODEC_H
+#define DAEMUN_HTTP_CODEC_H
+
+#include "base/fault.h"
+#include "base/list.h"
+#include "http/head.h"
+#include "http/limits.h"
+#include "net/conn.h"
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+struct codec;
+struct stream;
+
+/* Events of a stream to its owner. All are required. */
+struct stream_ops {
+    /*
+     * Server: the request. Client: a response, also 1xx (then more heads
+     * follow and is_end is false). `h` lies in s->arena and stays.
+     */
+    void (*on_head)(struct stream *s, struct head *h, bool is_end);
+    /* Body bytes, valid during the call. len may be 0 when is_end. */
+    void (*on_data)(struct stream *s,
+                    const uint8_t *p,
+                    size_t len,
+                    bool is_end);
+    /* The message ends with trailers (checked and filtered by 5.7). */
+    void (*on_trailers)(struct stream *s, struct head *trailers);
+    /*
+     * The message cannot be completed. Nothing further comes. When
+     * s->can_answer (server only) a response may still be sent; the codec
+     * closes the connection (h1) or stream (h2) after it.
+     */
+    void (*on_fault)(struct stream *s, enum fault f);
+    /* stream_n_queued fell below half of limits->buffer_bytes; only after
+     * stream_want_room. */
+    void (*on_room)(struct stream *s);
+};
+
+/* Embedded at the front of the codec's own stream. Members marked (o) belong
+ * to the owner, the rest to the codec. */
+struct stream {
+    struct codec *codec;          /* NULL once the conn has died */
+    const struct stream_ops *ops; /* (o) */
+    void *owner;                  /* (o) */
+    struct arena *arena;          /* (o) heads are parsed into it; outlives s */
+    struct list node;             /* in codec->streams */
+    uint32_t id;        /* h2 stream id; h1: number on the connection */
+    enum method method; /* of the request (HEAD decides framing) */
+    bool is_in_done;    /* the message to the owner is complete */
+    bool is_out_done;   /* the message from the owner is complete */
+    bool is_out_begun;  /* a final head was sent */
+    bool can_answer;    /* after on_fault: a response may be sent */
+    bool is_dead;       /* on_fault was called */
+    bool is_closed;     /* the owner has let go */
+    bool want_room;
+    bool is_tunnel;      /* after 101: raw bytes both ways */
+    bool is_first;       /* client: first request on this connection, so a
+                            failure is not a stale keep-alive connection */
+    size_t n_uncredited; /* delivered, credit not yet returned */
+};
+
+/* What a codec tells whoever made it. */
+struct codec_owner_ops {
+    /*
+     * Server: a request begins. The owner sets s->ops, s->owner and s->arena
+     * here and must not do anything else with s.
+     */
+    void (*on_stream)(struct codec *k, struct stream *s);
+    /* Client: it can take (another) request: on_ready, a stream ended, the
+     * peer's SETTINGS came. Ask codec_capacity. */
+    void (*on_capacity)(struct codec *k);
+    /* The conn is gone, and the codec's memory goes after this call. Streams
+     * had their on_fault before. */
+    void (*on_closed)(struct codec *k, enum conn_end end);
+};
+
+enum codec_kind { CODEC_H1, CODEC_H2 };
+
+struct codec_ops {
+    struct stream *(*open)(struct codec *k,
+                           const struct stream_ops *ops,
+                           void *owner,
+                           struct arena *arena);
+    void (*send_head)(struct stream *s, const struct head *h, bool is_end);
+    void (*send_data)(struct stream *s,
+                      const uint8_t *p,
+                      size_t len,
+                      bool is_end);
+    void (*send_trailers)(struct stream *s, const struct head *trailers);
+    size_t (*n_queued)(const struct stream *s);
+    void (*credit)(struct stream *s, size_t len);
+    void (*reset)(struct stream *s, enum fault f);
+    void (*close)(struct stream *s);
+    size_t (*capacity)(const struct codec *k);
+    void (*drain)(struct codec *k);
+};
+
+struct codec {
+    const struct codec_ops *ops;
+    enum codec_kind kind;
+    struct conn *conn;
+    struct loop *loop;
+    const struct codec_limits *limits;
+    const struct codec_owner_ops *owner_ops;
+    void *owner;
+    struct list streams;
+    uint32_t n_streams;  /* open now, also those not closed by the owner */
+    uint32_t n_requests; /* ever, on this connection */
+    uint32_t n_glitches;
+    bool is_server;
+    bool is_draining; /* no new streams; ends when the last has ended */
+};
+
+/* Makers. They take the conn over, which must be ready, and begin to read. */
+struct codec *h1_new(struct conn *c,
+                     bool is_server,
+                     const struct codec_limits *limits,
+                     const struct codec_owner_ops *owner_ops,
+                     void *owner);
+struct codec *h2_new(struct conn *c,
+                     bool is_server,
+                     const struct codec_limits *limits,
+                     const struct codec_owner_ops *owner_ops,
+                     void *owner);
+
+/* Client: opens a stream; CHECKs capacity. Then stream_send_head. */
+static inline struct stream *codec_open(struct codec *k,
+                                        const struct stream_ops *ops,
+                                        void *owner,
+                                        struct arena *arena)
+{
+    return k->ops->open(k, ops, owner, arena);
+}
+/* Client: how many streams may be opened now (h1: 0 or 1). */
+static inline size_t codec_capacity(const struct codec *k)
+{
+    return k->ops->capacity(k);
+}
+/* Ends gently: h1 says Connection: close with the running response, or closes
+ * at once; h2 sends GOAWAY and closes after the last. */
+static inline void codec_drain(struct codec *k)
+{
+    k->ops->drain(k);
+}
+
+/*
+ * Sends a head. Server: 1xx (interim; 101 turns the stream into a tunnel) or
+ * the final one. The codec writes Host, Connection, Content-Length and
+ * Transfer-Encoding (h1) or pseudo-headers (h2) from the typed members; h2 and
+ * h1 never see fields of hop-by-hop kind. is_end: no body follows; for HEAD
+ * and 304 content_length is still announced.
+ */
+static inline void
+stream_send_head(struct stream *s, const struct head *h, bool is_end)
+{
+    if (s->codec != NULL) {
+        s->codec->ops->send_head(s, h, is_end);
+    }
+}
+/* Copies what cannot leave at once. CHECKs that the body is not ended. More
+ * bytes than content_length announced is a CHECK failure of the caller. */
+static inline void
+stream_send_data(struct stream *s, const uint8_t *p, size_t len, bool is_end)
+{
+    if (s->codec != NULL) {
+        s->codec->ops->send_data(s, p, len, is_end);
+    }
+}
+/* Ends the message with trailers (dropped where the peer cannot take them:
+ * h1 without chunked coding). */
+static inline void stream_send_trailers(struct stream *s,
+                                        const struct head *trailers)
+{
+    if (s->codec != NULL) {
+        s->codec->ops->send_trailers(s, trailers);
+    }
+}
+/* Bytes accepted from the owner that have not been given to the socket. */
+static inline size_t stream_n_queued(const struct stream *s)
+{
+    return s->codec != NULL ? s->codec->ops->n_queued(s) : 0;
+}
+static inline void stream_want_room(struct stream *s)
+{
+    s->want_room = true;
+}
+/* `len` bytes of on_data have left: more may come. */
+static inline void stream_credit(struct stream *s, size_t len)
+{
+    if (s->codec != NULL && len > 0) {
+        s->codec->ops->credit(s, len);
+    }
+}
+/*
+ * Gives up both directions at once: h2 RST_STREAM with the code that fits `f`
+ * (CANCEL, INTERNAL_ERROR, REFUSED_STREAM...), h1 aborts the connection so that
+ * the peer cannot take the message for complete. stream_close still follows.
+ */
+static inline void stream_reset(struct stream *s, enum fault f)
+{
+    if (s->codec != NULL) {
+        s->codec->ops->reset(s, f);
+    }
+}
+/*
+ * The owner lets go; s must not be used afterwards. If both directions are not
+ * complete this is a reset too, except that a server stream whose response is
+ * complete only drops the rest of the request (R-EXP-3: drains up to 64 KiB or
+ * 2 s, else closes; h2: RST_STREAM NO_ERROR).
+ */
+void stream_close(struct stream *s);
+
+/* For codecs. Common parts of init, death of all streams, and freeing. */
+void codec_init(struct codec *k,
+                const struct codec_ops *ops,
+                enum codec_kind kind,
+                struct conn *c,
+                bool is_server,
+                const struct codec_limits *limits,
+                const struct codec_owner_ops *owner_ops,
+                void *owner);
+/* Tells the stream once; marks it dead. */
+void stream_fail(struct stream *s, enum fault f);
+
+#endif
