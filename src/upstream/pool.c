@@ -1,0 +1,618 @@
+/*
+ * pool: see pool.h. A pool_conn lives from conn_connect to the codec's
+ * on_closed; before the connection is ready the pool sits on the conn itself,
+ * afterwards the codec does and tells the pool. When a pool is retired its
+ * connections go on without it (pc->pool is NULL) until their streams end;
+ * the set's list still has them.
+ */
+#include "upstream/pool.h"
+
+#include "base/check.h"
+#include "base/log.h"
+#include "base/mem.h"
+#include "base/metric.h"
+
+struct pool {
+    struct pool_set *set;
+    struct slot *slot;
+    struct list idle;        /* pool_conn: HTTP/1.1, free; newest first */
+    struct list multiplexed; /* pool_conn: HTTP/2 */
+    struct list others;      /* pool_conn: connecting, or busy HTTP/1.1 */
+    struct list waiting;     /* pool_request */
+    uint32_t n_idle;
+    uint32_t n_waiting;
+    uint32_t n_connecting; /* those for the waiting list, not fresh ones */
+    uint32_t n_conns;
+    uint32_t n_keep_alive_max;
+    bool is_shared;        /* HTTP/2, or may be: one connection serves many */
+    struct deferred serve; /* hands connections out at the end of the turn */
+};
+
+struct pool_conn {
+    struct list node;     /* in one of the lists of its pool */
+    struct list set_node; /* in set->conns */
+    struct pool *pool;    /* NULL: retired */
+    struct pool_set *set;
+    struct conn *conn;
+    struct codec *codec;        /* NULL while connecting */
+    struct pool_request *fresh; /* the one request it was made for */
+    struct timer idle_timer;
+    enum upstream_protocol protocol;
+    const struct codec_limits *limits;
+    uint32_t keep_alive_idle_ms;
+    bool is_fresh; /* never shared */
+    bool is_idle;  /* in pool->idle */
+};
+
+static void pool_conn_detach(struct pool_conn *pc)
+{
+    struct pool *p = pc->pool;
+    list_remove(&pc->node);
+    if (p == NULL) {
+        return;
+    }
+    if (pc->is_idle) {
+        p->n_idle--;
+        pc->is_idle = false;
+    }
+    p->n_conns--;
+    atomic_fetch_sub_explicit(&p->slot->n_conns, 1, memory_order_relaxed);
+    pc->pool = NULL;
+}
+
+static void pool_conn_free(struct pool_conn *pc)
+{
+    loop_disarm(pc->set->loop, &pc->idle_timer);
+    pool_conn_detach(pc);
+    list_remove(&pc->set_node);
+    pc->set->n_conns--;
+    metric_sub(pc->set->loop->metrics, METRIC_UPSTREAM_CONNS, 1);
+    mem_free(pc);
+}
+
+/* Leaves the waiting list. */
+static void pool_request_unlink(struct pool_request *r)
+{
+    if (list_is_linked(&r->node)) {
+        list_remove(&r->node);
+        r->pool->n_waiting--;
+    }
+    r->pool = NULL;
+    if (r->own != NULL) {
+        r->own->fresh = NULL;
+        r->own = NULL;
+    }
+}
+
+static void pool_give(struct pool_request *r, struct codec *k)
+{
+    pool_request_unlink(r);
+    r->on_ready(r, k);
+}
+
+static void pool_fail(struct pool_request *r, enum fault f, const char *why)
+{
+    pool_request_unlink(r);
+    r->on_failed(r, f, why);
+}
+
+/* Takes the newest idle HTTP/1.1 connection that is still good. */
+static struct codec *pool_take_idle(struct pool *p)
+{
+    struct list *it;
+    struct list *tmp;
+    list_for_each (it, tmp, &p->idle) {
+        struct pool_conn *pc = CONTAINER_OF(it, struct pool_conn, node);
+        if (codec_capacity(pc->codec) == 0) {
+            continue; /* it is closing; on_closed will take it out */
+        }
+        list_remove(&pc->node);
+        list_push_back(&p->others, &pc->node);
+        pc->is_idle = false;
+        p->n_idle--;
+        loop_disarm(p->set->loop, &pc->idle_timer);
+        return pc->codec;
+    }
+    return NULL;
+}
+
+static struct codec *pool_take_multiplexed(struct pool *p)
+{
+    struct list *it;
+    struct list *tmp;
+    list_for_each (it, tmp, &p->multiplexed) {
+        struct pool_conn *pc = CONTAINER_OF(it, struct pool_conn, node);
+        if (codec_capacity(pc->codec) > 0) {
+            loop_disarm(p->set->loop, &pc->idle_timer);
+            return pc->codec;
+        }
+    }
+    return NULL;
+}
+
+/* Gives the waiting what is there. */
+static void pool_hand_out(struct pool *p)
+{
+    struct list *first;
+    while ((first = list_first(&p->waiting)) != NULL) {
+        struct codec *k = pool_take_multiplexed(p);
+        if (k == NULL) {
+            k = pool_take_idle(p);
+        }
+        if (k == NULL) {
+            return;
+        }
+        pool_give(CONTAINER_OF(first, struct pool_request, node), k);
+    }
+}
+
+static void pool_conn_on_idle_timer(struct timer *t)
+{
+    struct pool_conn *pc = CONTAINER_OF(t, struct pool_conn, idle_timer);
+    if (pc->codec->n_streams == 0) {
+        codec_drain(pc->codec);
+    }
+}
+
+/* Something came free: the waiting are served at the end of the turn. */
+static void pool_serve_later(struct pool *p)
+{
+    if (p != NULL && p->n_waiting > 0) {
+        loop_defer(p->set->loop, &p->serve);
+    }
+}
+
+/* May a connection without streams wait for others? */
+static bool pool_conn_is_kept(const struct pool_conn *pc)
+{
+    const struct pool *p = pc->pool;
+    return p != NULL && !pc->is_fresh &&
+           (p->n_waiting > 0 || !pc->set->is_draining);
+}
+
+/* An HTTP/1.1 connection is free, or an HTTP/2 one has room. */
+static void pool_conn_on_capacity(struct codec *k)
+{
+    struct pool_conn *pc = k->owner;
+    struct pool *p = pc->pool;
+    if (k->n_streams == 0) {
+        if (!pool_conn_is_kept(pc)) {
+            codec_drain(k);
+            return;
+        }
+        loop_arm(k->loop, &pc->idle_timer, pc->keep_alive_idle_ms);
+    }
+    if (p == NULL) {
+        return;
+    }
+    if (k->kind == CODEC_H1 && k->n_streams == 0 && !pc->is_idle &&
+        codec_capacity(k) > 0) {
+        if (p->n_waiting == 0 && p->n_idle >= p->n_keep_alive_max) {
+            codec_drain(k);
+            return;
+        }
+        list_remove(&pc->node);
+        list_push_front(&p->idle, &pc->node);
+        pc->is_idle = true;
+        p->n_idle++;
+    }
+    pool_serve_later(p);
+}
+
+static void pool_conn_on_codec_closed(struct codec *k, enum conn_end end)
+{
+    (void)end;
+    struct pool_conn *pc = k->owner;
+    struct pool *p = pc->pool;
+    pool_conn_free(pc);
+    pool_serve_later(p);
+}
+
+static void pool_conn_on_stream(struct codec *k, struct stream *s)
+{
+    (void)s;
+    CHECK(k->is_server); /* a client codec announces no streams */
+}
+
+static const struct codec_owner_ops pool_codec_ops = {
+    .on_stream = pool_conn_on_stream,
+    .on_capacity = pool_conn_on_capacity,
+    .on_closed = pool_conn_on_codec_closed,
+};
+
+static bool pool_conn_is_h2(const struct pool_conn *pc)
+{
+    if (pc->is_fresh) {
+        return false;
+    }
+    switch (pc->protocol) {
+    case UPSTREAM_HTTP1:
+        return false;
+    case UPSTREAM_H2C:
+    case UPSTREAM_H2:
+        return true;
+    case UPSTREAM_AUTO:
+        return str_eq(conn_alpn(pc->conn), STR("h2"));
+    }
+    return false;
+}
+
+/* RFC 9113 3.2: over TLS, HTTP/2 is spoken where ALPN chose it only. */
+static bool pool_conn_is_not_h2(const struct pool_conn *pc)
+{
+    return pc->protocol == UPSTREAM_H2 && !pc->is_fresh &&
+           !str_eq(conn_alpn(pc->conn), STR("h2"));
+}
+
+static void pool_conn_on_ready(struct conn *c)
+{
+    struct pool_conn *pc = c->owner;
+    struct pool *p = pc->pool;
+    conn_set_timer(c, 0, NULL);
+    if (!pc->is_fresh && p != NULL) {
+        p->n_connecting--;
+    }
+    if (p == NULL || (pc->is_fresh && pc->fresh == NULL)) {
+        conn_close(c, CONN_CLOSED_BY_US);
+        return;
+    }
+    if (pool_conn_is_not_h2(pc)) {
+        conn_close(c, CONN_TLS_FAILED);
+        return;
+    }
+    const bool is_h2 = pool_conn_is_h2(pc);
+    p->is_shared = pc->is_fresh ? p->is_shared : is_h2;
+    pc->codec = is_h2 ? h2_new(c, false, pc->limits, &pool_codec_ops, pc)
+                      : h1_new(c, false, pc->limits, &pool_codec_ops, pc);
+    if (pc->is_fresh) {
+        pool_give(pc->fresh, pc->codec);
+        return;
+    }
+    if (is_h2) {
+        list_remove(&pc->node);
+        list_push_back(&p->multiplexed, &pc->node);
+    }
+    pool_conn_on_capacity(pc->codec);
+}
+
+static size_t pool_conn_on_bytes(struct conn *c, const uint8_t *p, size_t len)
+{
+    (void)c;
+    (void)p;
+    (void)len;
+    return 0; /* nothing comes before on_ready, which hands the conn over */
+}
+
+static void pool_conn_on_nothing(struct conn *c)
+{
+    (void)c;
+}
+
+/*
+ * How many of the waiting lose with a connection that failed: none that has
+ * another one on its way; with HTTP/1.1 one, with HTTP/2 all, for they had
+ * waited for it together.
+ */
+static uint32_t pool_n_lost(const struct pool *p)
+{
+    if (p->is_shared) {
+        return p->n_connecting == 0 ? p->n_waiting : 0;
+    }
+    return p->n_waiting > p->n_connecting ? 1 : 0;
+}
+
+/* A retry may come back to this pool at once: it is not failed again, for it
+ * stands behind those that are counted here. */
+static void pool_fail_waiting(struct pool *p, enum fault f, const char *why)
+{
+    struct list *first;
+    pool_hand_out(p);
+    uint32_t n = pool_n_lost(p);
+    while (n-- > 0 && (first = list_first(&p->waiting)) != NULL) {
+        pool_fail(CONTAINER_OF(first, struct pool_request, node), f, why);
+    }
+}
+
+/* Connecting failed: says so to those who wait for this connection. */
+static void pool_conn_on_closed(struct conn *c, enum conn_end end)
+{
+    struct pool_conn *pc = c->owner;
+    struct pool *p = pc->pool;
+    char why[256];
+    const enum fault f = end == CONN_TIMED_OUT    ? FAULT_CONNECT_TIMEOUT
+                         : end == CONN_TLS_FAILED ? FAULT_UPSTREAM_TLS
+                                                  : FAULT_CONNECT_FAILED;
+    conn_end_text(c, why, sizeof(why));
+    struct pool_request *fresh = pc->fresh;
+    const bool is_fresh = pc->is_fresh;
+    if (end != CONN_CLOSED_BY_US) {
+        metric_add(c->loop->metrics, METRIC_UPSTREAM_CONNECT_FAILED, 1);
+    }
+    if (p != NULL && !is_fresh && !c->is_ready) {
+        p->n_connecting--;
+    }
+    if (fresh != NULL) {
+        fresh->own = NULL; /* it must not look for a connection that is gone */
+    }
+    pool_conn_free(pc);
+    if (fresh != NULL) {
+        pool_fail(fresh, f, why);
+    } else if (p != NULL && !is_fresh) {
+        pool_fail_waiting(p, f, why);
+    }
+    pool_serve_later(p);
+}
+
+static const struct conn_ops pool_conn_ops = {
+    .on_ready = pool_conn_on_ready,
+    .on_bytes = pool_conn_on_bytes,
+    .on_eof = pool_conn_on_nothing,
+    .on_room = pool_conn_on_nothing,
+    .on_closed = pool_conn_on_closed,
+};
+
+static void pool_conn_on_connect_timer(struct conn *c)
+{
+    conn_close(c, CONN_TIMED_OUT);
+}
+
+static uint32_t pool_n_conns_max(const struct endpoint *ep)
+{
+    return ep->max_conns != 0 ? ep->max_conns : ep->upstream->n_conns_max;
+}
+
+static void pool_connect(struct pool *p,
+                         const struct endpoint *ep,
+                         struct pool_request *fresh)
+{
+    const struct upstream *up = ep->upstream;
+    struct loop *loop = p->set->loop;
+    struct pool_conn *pc = mem_new(sizeof(*pc));
+    pc->pool = p;
+    pc->set = p->set;
+    pc->protocol = up->protocol;
+    pc->limits = up->limits;
+    pc->keep_alive_idle_ms = up->keep_alive_idle_ms;
+    pc->is_fresh = fresh != NULL;
+    pc->fresh = fresh;
+    if (fresh != NULL) {
+        fresh->own = pc;
+    } else {
+        p->n_connecting++;
+    }
+    timer_init(&pc->idle_timer, pool_conn_on_idle_timer);
+    list_push_back(&p->others, &pc->node);
+    list_push_back(&p->set->conns, &pc->set_node);
+    p->n_conns++;
+    p->set->n_conns++;
+    atomic_fetch_add_explicit(&p->slot->n_conns, 1, memory_order_relaxed);
+    atomic_fetch_add_explicit(&p->slot->n_connects, 1, memory_order_relaxed);
+    metric_add(loop->metrics, METRIC_UPSTREAM_CONNS, 1);
+    metric_add(loop->metrics, METRIC_UPSTREAM_CONNS_TOTAL, 1);
+    pc->conn = conn_connect(loop, &ep->addr, ep->tls, &pool_conn_ops, pc);
+    if (fresh != NULL && ep->tls != NULL && pc->conn->io_state != NULL) {
+        tls_offer_http1(pc->conn->io_state); /* upgrades are HTTP/1.1 */
+    }
+    conn_set_timer(pc->conn, up->connect_timeout_ms,
+                   pool_conn_on_connect_timer);
+}
+
+/*
+ * Makes as many connections as the waiting requests need. The endpoint is that
+ * of the request which waits longest: its snapshot is pinned.
+ */
+static void pool_connect_more(struct pool *p)
+{
+    struct list *first = list_first(&p->waiting);
+    if (first == NULL) {
+        return;
+    }
+    const struct endpoint *ep =
+        CONTAINER_OF(first, struct pool_request, node)->ep;
+    const uint32_t n_max = pool_n_conns_max(ep);
+    const uint32_t n_wanted = p->is_shared ? 1 : p->n_waiting;
+    while (p->n_connecting < n_wanted && p->n_conns < n_max) {
+        pool_connect(p, ep, NULL);
+    }
+}
+
+/* Hands out what is there, then connects for the rest. */
+static void pool_serve(struct pool *p)
+{
+    pool_hand_out(p);
+    pool_connect_more(p);
+}
+
+static void pool_on_serve(struct deferred *d)
+{
+    pool_serve(CONTAINER_OF(d, struct pool, serve));
+}
+
+static struct pool *pool_get(struct pool_set *set, const struct endpoint *ep)
+{
+    const uint32_t index = ep->slot->index;
+    if (index >= set->n_pools) {
+        const uint32_t n = (index + 64) & ~63u;
+        set->pools = mem_resize(set->pools, n * sizeof(struct pool *));
+        memset(set->pools + set->n_pools, 0,
+               (n - set->n_pools) * sizeof(struct pool *));
+        set->n_pools = n;
+    }
+    struct pool *p = set->pools[index];
+    if (p == NULL) {
+        p = mem_new(sizeof(*p));
+        p->set = set;
+        p->slot = ep->slot;
+        list_init(&p->idle);
+        list_init(&p->multiplexed);
+        list_init(&p->others);
+        list_init(&p->waiting);
+        p->serve.fn = pool_on_serve;
+        p->is_shared = ep->upstream->protocol != UPSTREAM_HTTP1;
+        set->pools[index] = p;
+    }
+    CHECK(p->slot == ep->slot);
+    p->n_keep_alive_max = ep->upstream->n_keep_alive_max;
+    return p;
+}
+
+/* A connection that leaves its pool ends when its streams have ended. */
+static void pool_conn_leave(struct pool_conn *pc)
+{
+    pool_conn_detach(pc);
+    if (pc->codec != NULL) {
+        codec_drain(pc->codec);
+    }
+}
+
+/* A fresh connection counts like all others: at the limit the oldest idle one
+ * gives way to it. */
+static bool pool_make_place(struct pool *p, const struct endpoint *ep)
+{
+    if (p->n_conns < pool_n_conns_max(ep)) {
+        return true;
+    }
+    struct list *oldest = list_last(&p->idle);
+    if (oldest == NULL) {
+        return false;
+    }
+    pool_conn_leave(CONTAINER_OF(oldest, struct pool_conn, node));
+    return true;
+}
+
+bool pool_acquire(struct pool_set *set,
+                  const struct endpoint *ep,
+                  struct pool_request *r)
+{
+    struct pool *p = pool_get(set, ep);
+    if (p->n_waiting >= POOL_N_WAITING_MAX ||
+        (r->want_fresh && !pool_make_place(p, ep))) {
+        return false;
+    }
+    r->pool = p;
+    r->ep = ep;
+    r->own = NULL;
+    r->node.next = NULL;
+    if (r->want_fresh) {
+        pool_connect(p, ep, r);
+        return true;
+    }
+    list_push_back(&p->waiting, &r->node);
+    p->n_waiting++;
+    if (p->n_waiting == 1) {
+        pool_serve(p);
+    } else {
+        pool_connect_more(p);
+    }
+    return true;
+}
+
+void pool_cancel(struct pool_request *r)
+{
+    if (r->pool == NULL) {
+        return;
+    }
+    struct pool_conn *own = r->own;
+    pool_request_unlink(r);
+    if (own != NULL && own->codec == NULL) {
+        conn_close(own->conn, CONN_CLOSED_BY_US);
+    }
+}
+
+static void pool_leave_all(struct list *l)
+{
+    struct list *it;
+    struct list *tmp;
+    list_for_each (it, tmp, l) {
+        pool_conn_leave(CONTAINER_OF(it, struct pool_conn, node));
+    }
+}
+
+static bool pool_has_requests(const struct pool *p)
+{
+    struct list *it;
+    struct list *tmp;
+    list_for_each (it, tmp, &p->others) {
+        if (CONTAINER_OF(it, struct pool_conn, node)->fresh != NULL) {
+            return true;
+        }
+    }
+    return p->n_waiting > 0;
+}
+
+void pool_retire(struct pool_set *set, const struct slot *slot)
+{
+    struct pool *p =
+        slot->index < set->n_pools ? set->pools[slot->index] : NULL;
+    if (p == NULL || pool_has_requests(p)) {
+        return; /* an older snapshot still uses it, and retires it again */
+    }
+    set->pools[slot->index] = NULL;
+    pool_leave_all(&p->idle);
+    pool_leave_all(&p->multiplexed);
+    pool_leave_all(&p->others);
+    loop_defer_cancel(&p->serve);
+    mem_free(p);
+}
+
+void pool_set_init(struct pool_set *set, struct loop *loop)
+{
+    *set = (struct pool_set){.loop = loop};
+    list_init(&set->conns);
+}
+
+void pool_set_drain(struct pool_set *set)
+{
+    set->is_draining = true;
+    for (uint32_t i = 0; i < set->n_pools; i++) {
+        struct pool *p = set->pools[i];
+        if (p == NULL) {
+            continue;
+        }
+        struct list *it;
+        struct list *tmp;
+        list_for_each (it, tmp, &p->idle) {
+            codec_drain(CONTAINER_OF(it, struct pool_conn, node)->codec);
+        }
+        list_for_each (it, tmp, &p->multiplexed) {
+            struct pool_conn *pc = CONTAINER_OF(it, struct pool_conn, node);
+            if (pc->codec->n_streams == 0) {
+                codec_drain(pc->codec);
+            }
+        }
+    }
+}
+
+/* Retired connections too: they have no pool, but are in the list. */
+static void pool_set_close(struct pool_set *set)
+{
+    struct list *it;
+    struct list *tmp;
+    list_for_each (it, tmp, &set->conns) {
+        struct pool_conn *pc = CONTAINER_OF(it, struct pool_conn, set_node);
+        pool_conn_detach(pc);
+        conn_close(pc->conn, CONN_CLOSED_BY_US);
+    }
+}
+
+void pool_set_fini(struct pool_set *set)
+{
+    for (uint32_t i = 0; i < set->n_pools; i++) {
+        struct pool *p = set->pools[i];
+        struct list *first;
+        while (p != NULL && (first = list_first(&p->waiting)) != NULL) {
+            pool_fail(CONTAINER_OF(first, struct pool_request, node),
+                      FAULT_DRAINING, "the gateway is stopping");
+        }
+    }
+    pool_set_close(set);
+    for (uint32_t i = 0; i < set->n_pools; i++) {
+        if (set->pools[i] != NULL) {
+            loop_defer_cancel(&set->pools[i]->serve);
+            mem_free(set->pools[i]);
+        }
+    }
+    mem_free(set->pools);
+    set->pools = NULL;
+    set->n_pools = 0;
+}

@@ -1,0 +1,80 @@
+/*
+ * scoreboard: what all workers must agree on about an endpoint or an upstream,
+ * in one cache line of relaxed atomics each. Slots live outside the snapshots,
+ * are found by a stable key, and survive reloads: the one thing that workers
+ * share. Take and give on the control thread; counters on every thread.
+ */
+#ifndef DAEMUN_UPSTREAM_SCOREBOARD_H
+#define DAEMUN_UPSTREAM_SCOREBOARD_H
+
+#include "base/str.h"
+
+#include <stdatomic.h>
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+struct buf;
+
+struct slot {
+    /* Written per request. */
+    _Alignas(64) atomic_uint in_flight; /* requests that run now */
+    atomic_uint n_conns;                /* connections that are open now */
+    atomic_uint_least64_t n_requests;
+    atomic_uint_least64_t n_failures; /* faults that the upstream is to blame */
+    atomic_uint_least64_t n_connects;
+    atomic_uint_least64_t n_retries;
+    /* Read per request, written seldom. */
+    _Alignas(64) atomic_bool is_down; /* by probes or ejection */
+    uint32_t index;                   /* dense number: workers' pools use it */
+    uint32_t n_refs;     /* control thread: snapshots that use it */
+    char *key;           /* "endpoint|..." or "upstream|..." */
+    char *upstream_name; /* labels for /metrics */
+    char *endpoint_id;   /* NULL: slot of a whole upstream */
+};
+
+struct scoreboard;
+
+enum { SCOREBOARD_N_MAX = 1 << 20 };
+
+struct scoreboard *scoreboard_new(void);
+void scoreboard_free(struct scoreboard *sb);
+/*
+ * Finds or makes the slot of `key`; counts a reference. `endpoint_id` p NULL: a
+ * whole upstream. NULL when there are SCOREBOARD_N_MAX slots. Control thread.
+ */
+struct slot *scoreboard_take(struct scoreboard *sb,
+                             struct str key,
+                             struct str upstream_name,
+                             struct str endpoint_id);
+/* Gives a reference back; the slot is freed with the last one (its index is
+ * used again). The caller has made sure that no worker uses it any more. */
+void scoreboard_give(struct scoreboard *sb, struct slot *slot);
+size_t scoreboard_count(const struct scoreboard *sb);
+/* Labelled metrics dm_endpoint_* and dm_upstream_*, Prometheus text. Control
+ * thread. */
+void scoreboard_print(struct scoreboard *sb, struct buf *out);
+
+static inline void slot_begin(struct slot *s)
+{
+    atomic_fetch_add_explicit(&s->in_flight, 1, memory_order_relaxed);
+    atomic_fetch_add_explicit(&s->n_requests, 1, memory_order_relaxed);
+}
+
+/* The same request once more: it runs, but is not a new one. */
+static inline void slot_begin_again(struct slot *s)
+{
+    atomic_fetch_add_explicit(&s->in_flight, 1, memory_order_relaxed);
+}
+
+static inline void slot_end(struct slot *s)
+{
+    atomic_fetch_sub_explicit(&s->in_flight, 1, memory_order_relaxed);
+}
+
+static inline unsigned slot_in_flight(const struct slot *s)
+{
+    return atomic_load_explicit(&s->in_flight, memory_order_relaxed);
+}
+
+#endif
