@@ -1,0 +1,241 @@
+/*
+ * build_listener: listeners of a snapshot, their sockets and certificates.
+ * Sockets outlive snapshots: an address that a snapshot had before keeps its
+ * sockets, and they close when the last snapshot that uses them is freed.
+ * Control thread.
+ */
+#include "base/check.h"
+#include "base/mem.h"
+#include "control/build.h"
+#include "net/resolve.h"
+
+enum { BUILD_BACKLOG = 4096 };
+
+static struct listener_group *
+build_group_take(struct build *b, const struct addr *addr, const struct node *n)
+{
+    struct list *it;
+    struct list *tmp;
+    struct error err = {0};
+    list_for_each (it, tmp, &b->world->groups) {
+        struct build_group *g = CONTAINER_OF(it, struct build_group, node);
+        if (addr_eq(&g->group->addr, addr)) {
+            g->n_refs++;
+            return g->group;
+        }
+    }
+    struct listener_group *group =
+        listener_group_open(addr, b->world->n_workers, BUILD_BACKLOG, &err);
+    if (group == NULL) {
+        build_explain(b, n, &err);
+        return NULL;
+    }
+    struct build_group *g = mem_new(sizeof(*g));
+    g->group = group;
+    g->n_refs = 1;
+    list_push_back(&b->world->groups, &g->node);
+    return group;
+}
+
+static void build_group_give(struct build_world *world,
+                             const struct listener_group *group)
+{
+    struct list *it;
+    struct list *tmp;
+    list_for_each (it, tmp, &world->groups) {
+        struct build_group *g = CONTAINER_OF(it, struct build_group, node);
+        if (g->group == group && --g->n_refs == 0) {
+            list_remove(&g->node);
+            listener_group_close(g->group);
+            mem_free(g);
+        }
+    }
+}
+
+/* A list of CIDR texts. */
+static bool build_nets(struct build *b,
+                       const struct node *listener,
+                       const char *key,
+                       struct addr_net **nets,
+                       size_t *n_nets)
+{
+    const struct node *list = settings_child(listener, key);
+    bool is_ok = true;
+    size_t i = 0;
+    if (list == NULL || list->n_children == 0) {
+        return true;
+    }
+    *nets = build_take(b, list->n_children, sizeof(**nets));
+    for (const struct node *m = list->first; m != NULL; m = m->next) {
+        struct error err = {0};
+        if (!addr_net_parse(str_from(m->text), &(*nets)[i++], &err)) {
+            build_explain(b, m, &err);
+            is_ok = false;
+        }
+    }
+    *n_nets = i;
+    return is_ok;
+}
+
+static bool build_has_alpn(const struct node *tls, struct str word)
+{
+    const struct node *list = settings_child(tls, "alpn");
+    if (list == NULL) {
+        return true;
+    }
+    for (const struct node *m = list->first; m != NULL; m = m->next) {
+        if (str_eq(str_from(m->text), word)) {
+            return true;
+        }
+    }
+    return false;
+}
+
+static bool build_is_http1_first(const struct node *tls)
+{
+    const struct node *list = settings_child(tls, "alpn");
+    return list != NULL && list->first != NULL &&
+           str_eq(str_from(list->first->text), STR("http/1.1"));
+}
+
+static enum tls_client_auth build_client_auth(const struct node *tls)
+{
+    const struct str word = settings_text(tls, "client_auth");
+    if (str_eq(word, STR("required"))) {
+        return TLS_CLIENT_AUTH_REQUIRED;
+    }
+    return str_eq(word, STR("optional")) ? TLS_CLIENT_AUTH_OPTIONAL
+                                         : TLS_CLIENT_AUTH_OFF;
+}
+
+static bool
+build_tls(struct build *b, const struct node *tls, struct listener *l)
+{
+    const struct node *list = settings_child(tls, "certificates");
+    const size_t n = list->n_children;
+    struct tls_pair *pairs = mem_new_array(n, sizeof(*pairs));
+    char **files = mem_new_array(n * 2 + 1, sizeof(*files));
+    size_t i = 0;
+    for (const struct node *m = list->first; m != NULL; m = m->next, i++) {
+        pairs[i].chain_path = files[2 * i] = settings_file(m, "chain");
+        pairs[i].key_path = files[2 * i + 1] = settings_file(m, "key");
+    }
+    files[2 * n] = settings_file(tls, "client_ca");
+    const struct str version = settings_text(tls, "min_version");
+    const struct tls_server_settings settings = {
+        .name = l->name.p,
+        .pairs = pairs,
+        .n_pairs = n,
+        .is_sni_strict = settings_flag(tls, "sni_strict"),
+        .client_auth = build_client_auth(tls),
+        .client_ca_path = files[2 * n],
+        .has_h2 = build_has_alpn(tls, STR("h2")),
+        .has_http1 = build_has_alpn(tls, STR("http/1.1")),
+        .is_http1_first = build_is_http1_first(tls),
+        .min_version =
+            str_eq(version, STR("1.3")) ? TLS1_3_VERSION : TLS1_2_VERSION,
+        .tickets = b->world->tickets,
+    };
+    struct error err = {0};
+    l->tls = tls_server_new(&settings, &err);
+    if (l->tls == NULL) {
+        build_explain(b, tls, &err);
+    }
+    error_fini(&err);
+    for (i = 0; i < n * 2 + 1; i++) {
+        mem_free(files[i]);
+    }
+    mem_free(files);
+    mem_free(pairs);
+    return l->tls != NULL;
+}
+
+static const struct codec_limits *
+build_listener_limits(struct build *b, const struct node *n, bool is_h2c)
+{
+    struct codec_limits limits = build_limits(b);
+    limits.is_underscore_allowed = settings_flag(n, "underscore_names");
+    limits.is_encoded_slash_allowed = build_any_encoded_slash(b);
+    limits.has_prior_knowledge = is_h2c;
+    return codec_limits_intern(&limits);
+}
+
+static bool
+build_address(struct build *b, const struct node *n, struct listener *l)
+{
+    struct error err = {0};
+    struct addr addrs[RESOLVE_N_MAX];
+    const struct str text = settings_text(n, "address");
+    if (addr_parse(text, &l->addr)) {
+        return true;
+    }
+    if (resolve(text, addrs, &err) > 0) {
+        l->addr = addrs[0];
+        error_fini(&err);
+        return true;
+    }
+    build_explain(b, n, &err);
+    return false;
+}
+
+static bool
+build_listener(struct build *b, const struct node *n, struct listener *l)
+{
+    const struct node *tls = settings_child(n, "tls");
+    const struct node *times = settings_child(b->root, "timeouts");
+    l->name = build_text(b, n, "name");
+    l->id = build_listener_id(b->world, l->name);
+    l->is_h2_allowed = tls == NULL && settings_flag(n, "h2c");
+    l->is_http1_allowed = true;
+    l->is_redirecting = settings_flag(n, "redirect_to_https");
+    l->has_proxy_protocol = settings_flag(n, "proxy_protocol");
+    l->n_conns_max = (uint32_t)settings_number(n, "connections_max");
+    if (l->n_conns_max != 0) {
+        const uint32_t n_workers = (uint32_t)b->world->n_workers;
+        l->n_conns_max = (l->n_conns_max + n_workers - 1) / n_workers;
+    }
+    l->handshake_timeout_ms =
+        (uint32_t)settings_number(times, "handshake_timeout_ms");
+    l->limits = build_listener_limits(b, n, l->is_h2_allowed);
+    bool is_ok = build_nets(b, n, "proxy_protocol_from", &l->proxy_nets,
+                            &l->n_proxy_nets);
+    is_ok = build_nets(b, n, "trusted_proxies", &l->trusted_nets,
+                       &l->n_trusted_nets) &&
+            is_ok;
+    is_ok = (tls == NULL || build_tls(b, tls, l)) && is_ok;
+    if (!build_address(b, n, l)) {
+        return false;
+    }
+    if (b->world->is_test) {
+        return is_ok; /* the running gateway has the address */
+    }
+    l->group = build_group_take(b, &l->addr, n);
+    return l->group != NULL && is_ok;
+}
+
+bool build_listeners(struct build *b)
+{
+    const struct node *list = settings_child(b->root, "listeners");
+    bool is_ok = true;
+    if (list == NULL) {
+        return true;
+    }
+    b->snap->listeners =
+        build_take(b, list->n_children, sizeof(*b->snap->listeners));
+    for (const struct node *n = list->first; n != NULL; n = n->next) {
+        struct listener *l = &b->snap->listeners[b->snap->n_listeners++];
+        is_ok = build_listener(b, n, l) && is_ok;
+    }
+    return is_ok;
+}
+
+void build_free_listeners(struct build_world *world, struct snapshot *snap)
+{
+    for (size_t i = 0; i < snap->n_listeners; i++) {
+        struct listener *l = &snap->listeners[i];
+        tls_server_unref(l->tls);
+        if (l->group != NULL) {
+            build_group_give(world, l->group);
+        }
+    }
+}

@@ -1,0 +1,141 @@
+/*
+ * main: the command line, and the order of start and stop. Everything else is
+ * control's.
+ */
+#include "base/buf.h"
+#include "base/error.h"
+#include "base/fault.h"
+#include "base/metric.h"
+#include "control/control.h"
+#include "control/settings.h"
+#include "net/listener.h"
+
+#include <event2/event.h>
+#include <libconfig.h>
+#include <nghttp2/nghttp2.h>
+#include <openssl/crypto.h>
+#include <stdio.h>
+#include <string.h>
+#include <unistd.h>
+#include <xxhash.h>
+
+#define MAIN_VERSION "0.1.0"
+
+static const char main_usage[] =
+    "usage: daemun -c FILE        serve as the conf file says\n"
+    "       daemun -t -c FILE     check the conf file; exit 0 or 1\n"
+    "       daemun -V             print the version and the libraries\n"
+    "       daemun -h             print this\n"
+    "\n"
+    "signals: HUP reload, TERM drain and stop, INT stop at once,\n"
+    "         USR1 reopen the log files\n";
+
+static int main_version(void)
+{
+    printf("daemun %s\n", MAIN_VERSION);
+    printf("libevent %s\n", event_get_version());
+    printf("%s\n", OpenSSL_version(OPENSSL_VERSION));
+    printf("nghttp2 %s\n", nghttp2_version(0)->version_str);
+    printf("xxHash %u.%u.%u\n", XXH_versionNumber() / 10000,
+           XXH_versionNumber() / 100 % 100, XXH_versionNumber() % 100);
+    printf("libconfig %d.%d.%d\n", LIBCONFIG_VER_MAJOR, LIBCONFIG_VER_MINOR,
+           LIBCONFIG_VER_REVISION);
+    return 0;
+}
+
+static int main_print(void (*print)(struct buf *out))
+{
+    struct buf out;
+    buf_init(&out, NULL);
+    print(&out);
+    while (buf_len(&out) > 0) {
+        const struct str piece = buf_peek(&out);
+        fwrite(piece.p, 1, piece.len, stdout);
+        buf_drop(&out, piece.len);
+    }
+    buf_fini(&out);
+    return 0;
+}
+
+static int main_problems(struct error *err)
+{
+    fputs(error_text(err), stderr);
+    fprintf(stderr, "daemun: %zu problem%s\n", err->n_problems,
+            err->n_problems == 1 ? "" : "s");
+    error_fini(err);
+    return 1;
+}
+
+static int main_test(const char *conf_path)
+{
+    struct error err = {0};
+    if (!control_test(conf_path, &err)) {
+        return main_problems(&err);
+    }
+    printf("%s: good\n", conf_path);
+    return 0;
+}
+
+static int main_serve(const char *conf_path)
+{
+    struct error err = {0};
+    control_block_signals();
+    listener_inherit();
+    struct control *c = control_new(conf_path, &err);
+    if (c == NULL) {
+        return main_problems(&err);
+    }
+    const int status = control_run(c);
+    control_free(c);
+    return status;
+}
+
+/* Options for `make docs`: the tables as pages. -1: none of them. */
+static int main_documents(const char *option)
+{
+    if (strcmp(option, "--print-settings") == 0) {
+        return main_print(settings_print);
+    }
+    if (strcmp(option, "--print-metrics") == 0) {
+        return main_print(metric_print_docs);
+    }
+    if (strcmp(option, "--print-faults") == 0) {
+        return main_print(fault_print_docs);
+    }
+    return -1;
+}
+
+int main(int argc, char **argv)
+{
+    const char *conf_path = NULL;
+    bool is_test = false;
+    int option;
+    const int documents = argc == 2 ? main_documents(argv[1]) : -1;
+    if (documents >= 0) {
+        return documents;
+    }
+    while ((option = getopt(argc, argv, "c:tVh")) != -1) {
+        switch (option) {
+        case 'c':
+            conf_path = optarg;
+            break;
+        case 't':
+            is_test = true;
+            break;
+        case 'V':
+            return main_version();
+        case 'h':
+            fputs(main_usage, stdout);
+            return 0;
+        default:
+            fputs(main_usage, stderr);
+            return 2;
+        }
+    }
+    if (conf_path == NULL || optind != argc) {
+        fputs("daemun: name the conf file with -c FILE\n", stderr);
+        fputs(main_usage, stderr);
+        return 2;
+    }
+    return is_test ? main_test(conf_path) : main_serve(conf_path);
+}

@@ -1,0 +1,79 @@
+/*
+ * worker: a loop that serves requests. It owns its acceptors, clients,
+ * exchanges and pools, and reads a snapshot that the control thread handed
+ * over by mailbox. Everything here runs on the worker's thread, except the
+ * functions that say otherwise.
+ */
+#ifndef DAEMUN_PROXY_WORKER_H
+#define DAEMUN_PROXY_WORKER_H
+
+#include "base/list.h"
+#include "base/loop.h"
+#include "base/regex.h"
+#include "proxy/snapshot.h"
+#include "upstream/pool.h"
+
+#include <pthread.h>
+#include <stdbool.h>
+#include <stdint.h>
+
+struct exchange;
+struct worker;
+
+/* What a worker tells the control thread; called on the worker's thread, so
+ * the implementation posts to the control loop. */
+struct worker_owner_ops {
+    /* The worker will never touch `snap` again. */
+    void (*on_snapshot_left)(struct worker *w, struct snapshot *snap);
+    /* Draining is over: no client is left. */
+    void (*on_drained)(struct worker *w);
+};
+
+struct worker {
+    struct loop *loop;
+    unsigned index;
+    pthread_t thread;
+    struct snapshot *snap; /* only the pins of this worker are written */
+    struct pool_set pools;
+    struct regex_scratch *scratch;
+    struct list acceptors; /* worker_acceptor */
+    struct list clients;
+    uint32_t n_clients;
+    uint32_t *listener_counts; /* clients of each listener, by its id */
+    unsigned n_listener_counts;
+    uint32_t n_exchanges;
+    struct list free_exchanges;
+    uint32_t n_free_exchanges;
+    const struct worker_owner_ops *owner_ops;
+    void *owner;
+    struct timer drain_timer;
+    uint64_t id_high; /* request ids: random at start, then counted */
+    uint64_t id_low;
+    char id_prefix[24];
+    char date[32]; /* of `date_seconds`, for our own answers */
+    uint64_t date_seconds;
+    bool is_draining;
+};
+
+/* Control thread: makes a worker and starts its thread. */
+struct worker *
+worker_new(unsigned index, const struct worker_owner_ops *ops, void *owner);
+/* Control thread, any time: the worker goes over to `snap`. */
+void worker_post_snapshot(struct worker *w, struct snapshot *snap);
+/* Control thread: stop accepting, finish what runs, then on_drained. The limit
+ * is the snapshot's drain_timeout_ms. */
+void worker_post_drain(struct worker *w);
+/* Control thread: ends the thread at once, closing everything, and frees. */
+void worker_stop(struct worker *w);
+
+/* Pins for those who hold on to a snapshot across turns. */
+void worker_pin(struct worker *w, struct snapshot *snap);
+void worker_unpin(struct worker *w, struct snapshot *snap);
+/* A client is gone (called by client.c). */
+void worker_client_left(struct worker *w);
+/* Writes a new request id (36 characters and NUL). */
+struct str worker_request_id(struct worker *w, char dst[static 37]);
+/* Date of now as in RFC 9110 5.6.7; valid for this turn. */
+struct str worker_date(struct worker *w);
+
+#endif
