@@ -238,6 +238,11 @@ lint: ## check layers, sizes, tables, format, warnings of two compilers, clang-t
 .PHONY: objects
 objects: $(OBJ) $(wildcard $(MAIN_OBJ)) $(if $(wildcard src/main.c),$(MAIN_OBJ)) $(DEMO_OBJ) $(MODULE_SO) $(TEST_MODULE_SO) unit-build
 
+.PHONY: conform
+conform: all ## run the conformance suites that others wrote through the gateway
+	@tests/packages.sh test
+	@DAEMUN_BIN=$(abspath $(BIN)) DEMO_BIN=$(abspath $(DEMO)) tests/conform/run.sh
+
 .PHONY: fmt
 fmt: ## format the C files that differ from the last commit
 	@tests/packages.sh lint

@@ -53,7 +53,8 @@ bool grpc_timeout_parse(struct str value, uint64_t *timeout_us)
     }
     const char letter = value.p[value.len - 1];
     if (letter == 'n') {
-        *timeout_us = (n + 999) / 1000;
+        // Down, so that nobody behind us is given more time than we were.
+        *timeout_us = n / 1000 + (n > 0 && n < 1000 ? 1 : 0);
         return true;
     }
     for (size_t i = 0; i < GRPC_N_UNITS; i++) {

@@ -4,6 +4,7 @@
 # reference server: once with a backend of the client's HTTP version, once with
 # HTTP/1.1 clients in front of HTTP/2 backends.
 . "$(dirname "$0")/lib.sh"
+n_lines_max=500
 export DAEMUN_BIN=$daemun REFERENCE_SERVER=$tools/referenceserver
 
 # suite NAME BACKEND FLAG...
@@ -26,7 +27,7 @@ suite() {
     failed=$((failed + ${numbers#* }))
     if [ "${numbers#* }" -ne 0 ]; then
         grep -A4 '^FAILED: ' "$work/$name.out" |
-            sed "s/^FAILED: /FAIL  connect $name: /"
+            sed "s/^FAILED: /FAIL  connect $name: /" | head -"$n_lines_max"
     fi
 }
 

@@ -107,7 +107,9 @@ run_cases() {
             }
             # shellcheck disable=SC2086
             why=$(arrived "$status" $methods)
-            [ -n "$why" ] && [ "$status" = - ] || break
+            if [ -z "$why" ] || [ "$status" != - ]; then
+                break
+            fi
         done
         if [ -z "$why" ]; then
             pass

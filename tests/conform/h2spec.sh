@@ -43,27 +43,36 @@ for case in tree.parse(sys.argv[1]).iter("testcase"):
         print(case.get("package"), case.get("classname") + ":", text)' "$1"
 }
 
-# spec NAME PORT FLAG...
+# spec NAME PORT KNOWN FLAG...: KNOWN is the one case that must fail, or "".
 spec() {
-    local name=$1 port=$2 n line
-    shift 2
+    local name=$1 port=$2 known=$3 n line
+    shift 3
     # /echo: an answer with a body, made by the backend.
     timeout 300 "$tools/h2spec" -h 127.0.0.1 -p "$port" -P /echo -S \
         -j "$work/$name.xml" "$@" >"$work/$name.out" 2>&1
     n=$(sed -nE 's/^[0-9]+ tests, ([0-9]+) passed.*/\1/p' "$work/$name.out")
-    passed=$((passed + ${n:-0}))
-    if [ "${n:-0}" -eq "$n_cases" ]; then
-        return
+    failing_cases "$work/$name.xml" >"$work/$name.failing" 2>/dev/null ||
+        tail -5 "$work/$name.out" >"$work/$name.failing"
+    if [ -n "$known" ] && grep -qF "$known" "$work/$name.failing"; then
+        n=$((n + 1))
+        grep -vF "$known" "$work/$name.failing" >"$work/$name.rest"
+        mv "$work/$name.rest" "$work/$name.failing"
+    elif [ -n "$known" ]; then
+        echo "$known passes now: no exception any more" >>"$work/$name.failing"
+        n=$((n - 1))
     fi
+    passed=$((passed + ${n:-0}))
     failed=$((failed + n_cases - ${n:-0}))
     while read -r line; do
         echo "FAIL  h2spec $name: $line"
-    done < <(failing_cases "$work/$name.xml" 2>/dev/null ||
-        tail -5 "$work/$name.out")
+    done <"$work/$name.failing"
 }
 
-spec tls-h1 "$tls_h1" -t -k
-spec tls-h2c "$tls_h2" -t -k
-spec plain-h1 "$plain_h1"
-spec plain-h2c "$plain_h2"
+# A plain listener speaks HTTP/1.1 too, and answers what is no HTTP/2 with 400:
+# see README.md.
+preface="http2/3.5 Sends invalid connection preface"
+spec tls-h1 "$tls_h1" "" -t -k
+spec tls-h2c "$tls_h2" "" -t -k
+spec plain-h1 "$plain_h1" "$preface"
+spec plain-h2c "$plain_h2" "$preface"
 summary h2spec

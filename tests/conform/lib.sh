@@ -1,6 +1,7 @@
 # What the scripts here share; sourced by each of them. A script ends what it
 # started, by process id, when it leaves. Needs: bash, python3, openssl.
 # shellcheck shell=bash
+# shellcheck disable=SC2034
 set -u
 here=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
 root=$(cd "$here/../.." && pwd)
@@ -39,6 +40,9 @@ die() {
     echo "conform: $*" >&2
     exit 1
 }
+
+[ -x "$daemun" ] || die "there is no $daemun: build it first"
+[ -x "$demo" ] || die "there is no $demo: build it first"
 
 # start LOG COMMAND...: in the background, its output in LOG.
 start() {

