@@ -62,8 +62,10 @@ log_file_new(enum log_target target, const char *path, struct error *err)
         is_ours = true;
     }
     if (is_ours && fd < 0) {
-        error_add(err, "%s: cannot open this log file: %s", path,
-                  strerror(errno));
+        error_add(err,
+                  "log: %s: cannot be opened for writing: %s; make its folder, "
+                  "or name another file",
+                  path, strerror(errno));
         return NULL;
     }
     struct log_file *f = mem_new(sizeof *f);

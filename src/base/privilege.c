@@ -54,6 +54,16 @@ bool privilege_drop(const char *user, struct error *err)
     return true;
 }
 
+void privilege_give(const char *path, const char *user)
+{
+    const struct passwd *pw = geteuid() == 0 ? getpwnam(user) : NULL;
+    if (pw != NULL) {
+        /* Where it fails, the first opening again says so. */
+        const int ignored = lchown(path, pw->pw_uid, pw->pw_gid);
+        (void)ignored;
+    }
+}
+
 void privilege_drop_thread(void)
 {
     privilege_set(0);

@@ -15,6 +15,8 @@
  * CAP_DAC_READ_SEARCH.
  */
 bool privilege_drop(const char *user, struct error *err);
+/* Makes `user` the owner of a file, when the process is root. */
+void privilege_give(const char *path, const char *user);
 /* The calling thread gives up every capability, for good. */
 void privilege_drop_thread(void);
 

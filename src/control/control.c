@@ -20,13 +20,14 @@
 #include "proxy/worker.h"
 
 #include <dirent.h>
+#include <limits.h>
 #include <pthread.h>
 #include <sched.h>
 #include <signal.h>
 #include <stdio.h>
-#include <stdlib.h>
 #include <sys/resource.h>
 #include <sys/signalfd.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 struct control {
@@ -198,13 +199,21 @@ static enum log_level control_log_level(const struct node *log)
     return LOG_INFO;
 }
 
+/* A file's path made absolute; "-" and "off" as they are. */
+static char *control_log_path(const struct node *log, const char *key)
+{
+    const struct str text = settings_text(log, key);
+    if (str_eq(text, STR("-")) || str_eq(text, STR("off"))) {
+        return mem_copy_text(text.p, text.len);
+    }
+    return settings_file(log, key);
+}
+
 static bool control_open_logs(const struct node *root, struct error *err)
 {
     const struct node *log = settings_child(root, "log");
-    const struct str error_path = settings_text(log, "error");
-    const struct str access_path = settings_text(log, "access");
-    char *ep = mem_copy_text(error_path.p, error_path.len);
-    char *ap = mem_copy_text(access_path.p, access_path.len);
+    char *ep = control_log_path(log, "error");
+    char *ap = control_log_path(log, "access");
     const bool is_ok = log_open(ep, ap, control_log_level(log), err);
     mem_free(ep);
     mem_free(ap);
@@ -512,14 +521,10 @@ control_write_pid(struct control *c, const struct node *root, struct error *err)
     return true;
 }
 
-static bool control_drop(const struct node *root, struct error *err)
+static const char *control_user(const struct node *root)
 {
-    const struct str user = settings_text(root, "user");
-    char *text = user.len > 0 ? mem_copy_text(user.p, user.len)
-                              : mem_copy_text("nobody", 6);
-    const bool is_ok = privilege_drop(text, err);
-    mem_free(text);
-    return is_ok;
+    const struct node *user = settings_child(root, "user");
+    return user != NULL ? user->text : "nobody";
 }
 
 static void control_start_workers(struct control *c)
@@ -540,6 +545,23 @@ static void control_raise_fd_limit(void)
     }
 }
 
+/*
+ * Log files that root made belong to the user from now on, who opens them again
+ * at a reload and at SIGUSR1. Devices and pipes stay whose they are.
+ */
+static void control_give_logs(const struct node *root)
+{
+    static const char *const keys[] = {"error", "access"};
+    struct stat st;
+    for (size_t i = 0; i < sizeof(keys) / sizeof(keys[0]); i++) {
+        char *path = control_log_path(settings_child(root, "log"), keys[i]);
+        if (path[0] == '/' && lstat(path, &st) == 0 && S_ISREG(st.st_mode)) {
+            privilege_give(path, control_user(root));
+        }
+        mem_free(path);
+    }
+}
+
 static bool control_start(struct control *c,
                           struct node *root,
                           struct snapshot *snap,
@@ -557,7 +579,8 @@ static bool control_start(struct control *c,
         error_fini(&late);
         return false;
     }
-    if (!control_drop(root, err)) {
+    control_give_logs(root);
+    if (!privilege_drop(control_user(root), err)) {
         return false;
     }
     control_start_workers(c);
@@ -578,12 +601,11 @@ static char *control_absolute(const char *path)
 {
     char text[2 * PATH_MAX];
     char cwd[PATH_MAX];
-    const bool is_absolute = path[0] == '/';
-    if (is_absolute || getcwd(cwd, sizeof(cwd)) == NULL) {
+    if (path[0] == '/' || getcwd(cwd, sizeof(cwd)) == NULL) {
         return mem_copy_text(path, strlen(path));
     }
-    const int len = snprintf(text, sizeof(text), "%s/%s", cwd, path);
-    return mem_copy_text(text, (size_t)len < sizeof(text) ? (size_t)len : sizeof(text) - 1);
+    snprintf(text, sizeof(text), "%s/%s", cwd, path);
+    return mem_copy_text(text, strlen(text));
 }
 
 struct control *control_new(const char *conf_path, struct error *err)

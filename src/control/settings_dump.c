@@ -10,6 +10,7 @@
 
 #include "base/buf.h"
 #include "base/check.h"
+#include "base/mem.h"
 
 #include <inttypes.h>
 #include <stdarg.h>
@@ -65,11 +66,21 @@ static void settings_dump_number(struct buf *out, int64_t number)
     settings_dump_format(out, "%" PRId64 "%s", number, is_long ? "L" : "");
 }
 
+/* Absolute, so that the page means the same wherever it is saved. */
+static void settings_dump_path(struct buf *out, const struct node *n)
+{
+    char *path = settings_file(n, NULL);
+    settings_dump_quote(out, str_from(path));
+    mem_free(path);
+}
+
 static void
 settings_dump_scalar(struct buf *out, const struct node *n, bool is_secret)
 {
     if (is_secret) {
         settings_dump_quote(out, STR("***"));
+    } else if (n->row != NULL && n->row->kind == SETTING_PATH) {
+        settings_dump_path(out, n);
     } else if (n->kind == NODE_TEXT) {
         settings_dump_quote(out, str_from(n->text));
     } else if (n->kind == NODE_NUMBER) {

@@ -79,8 +79,10 @@ static size_t resolve_name(const char *host,
     snprintf(port_text, sizeof(port_text), "%u", (unsigned)port);
     const int code = getaddrinfo(host, port_text, &hints, &found);
     if (code != 0) {
-        error_add(err, "%s: %s", host,
-                  resolve_reason(code, buffer, sizeof(buffer)));
+        error_add(err,
+                  "%s: %s; correct the name, write an address, or look at "
+                  "/etc/resolv.conf",
+                  host, resolve_reason(code, buffer, sizeof(buffer)));
         return 0;
     }
     const size_t n = resolve_collect(found, addrs);
@@ -99,7 +101,9 @@ size_t resolve(struct str text, struct addr *addrs, struct error *err)
         return 1;
     }
     if (str_starts(text, STR("unix:")) || !addr_split(text, &host, &port)) {
-        error_add(err, "%.*s: must be host:port, [address]:port or unix:/path",
+        error_add(err,
+                  "%.*s: must be host:port, [address]:port or unix:/path; a "
+                  "port is a number from 1 to 65535",
                   STR_ARG(text));
         return 0;
     }

@@ -26,7 +26,7 @@ struct str tls_cert_read_file(const char *path, struct error *err)
     char reason[128];
     FILE *file = fopen(path, "re");
     if (file == NULL) {
-        error_add(err, "%s: cannot read: %s", path,
+        error_add(err, "%s: cannot be read: %s; correct the path", path,
                   strerror_r(errno, reason, sizeof(reason)));
         return STR_NONE;
     }
@@ -45,7 +45,7 @@ struct str tls_cert_read_file(const char *path, struct error *err)
     if (!is_bad && len <= TLS_CERT_FILE_BYTES_MAX) {
         return str_make(text, len);
     }
-    error_add(err, "%s: cannot read: %s", path,
+    error_add(err, "%s: cannot be read: %s; correct the path", path,
               is_bad ? strerror_r(error_number, reason, sizeof(reason))
                      : "the file is too large");
     mem_free(text);

@@ -82,7 +82,9 @@ static bool exchange_read_deadline(struct exchange *x)
     if (!grpc_timeout_parse(f->value, &timeout_us)) {
         return false;
     }
-    x->deadline_ms = x->w->loop->now_ms + (timeout_us + 999) / 1000;
+    /* Down: the upstream is told no more time than the client gave. */
+    const uint64_t timeout_ms = timeout_us < 1000 ? 1 : timeout_us / 1000;
+    x->deadline_ms = x->w->loop->now_ms + timeout_ms;
     return true;
 }
 
@@ -151,6 +153,7 @@ static bool exchange_route(struct exchange *x)
         .listener_id = x->client->listener_id,
         .arena = &x->arena,
         .scratch = x->w->scratch,
+        .allow = &x->allow,
     };
     enum fault f;
     x->route = route_find(x->snap->routes, &m, &f);

@@ -56,6 +56,7 @@ struct exchange {
     struct head *response; /* the final head from the upstream, or ours */
     struct head *trailers; /* of the request, until they are sent */
     struct str request_id;
+    struct str allow; /* methods that the path has, for status 405 */
     const struct route *route;
     struct upstream *up;
     const struct endpoint *ep;

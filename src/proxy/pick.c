@@ -59,7 +59,7 @@ static int pick_sticky(struct exchange *x)
     const struct str value = head_cookie(x->h, up->sticky.name);
     const int i =
         value.p != NULL ? upstream_sticky_find(up, value) : BALANCE_NONE;
-    if (i >= 0 && balance_is_usable(up->balance_endpoints, i, &x->pick)) {
+    if (i >= 0 && balance_may_stay(up->balance_endpoints, i, &x->pick)) {
         x->pick.why = "sticky_cookie";
         return i;
     }

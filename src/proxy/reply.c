@@ -84,10 +84,14 @@ static void reply_grpc(struct exchange *x, const struct fault_row *row)
     stream_send_head(x->cs, h, true);
 }
 
-static bool reply_add_for_status(struct head *h, int status)
+static bool
+reply_add_for_status(const struct exchange *x, struct head *h, int status)
 {
     if (status == 503) {
         return reply_add(h, NAME_RETRY_AFTER, STR("1"));
+    }
+    if (status == 405 && x->allow.p != NULL) {
+        return head_add(h, NAME_OTHER, STR("allow"), x->allow);
     }
     return true;
 }
@@ -115,7 +119,7 @@ void reply_fault(struct exchange *x, enum fault f)
                     STR_ARG(x->request_id));
     if (h == NULL || body.p == NULL || !reply_begin(x, h, row->status) ||
         !reply_add(h, NAME_CONTENT_TYPE, STR("text/plain")) ||
-        !reply_add_for_status(h, row->status)) {
+        !reply_add_for_status(x, h, row->status)) {
         reply_give_up(x);
         return;
     }

@@ -18,6 +18,8 @@ struct route_bucket {
     size_t n;
 };
 
+enum { ROUTE_ALLOW_BYTES_MAX = 512 };
+
 struct route_host {
     struct map *exact;  /* path -> bucket */
     struct map *prefix; /* path without trailing '/' -> bucket */
@@ -257,6 +259,21 @@ static bool route_header_fits(const struct route_header_match *hm,
     return hm->value.p == NULL || str_eq(hm->value, f->value);
 }
 
+/* Puts the methods of a near miss on the list for the Allow field. */
+static void route_note_allow(const struct route *r, const struct route_match *m)
+{
+    for (size_t i = 0; m->allow != NULL && i < r->n_methods; i++) {
+        const bool is_first = m->allow->p == NULL;
+        if (!is_first && m->allow->len > ROUTE_ALLOW_BYTES_MAX) {
+            return;
+        }
+        *m->allow =
+            is_first ? r->methods[i]
+                     : arena_print(m->arena, "%.*s, %.*s", STR_ARG(*m->allow),
+                                   STR_ARG(r->methods[i]));
+    }
+}
+
 /* All conditions but host and path. Remembers a near miss by method. */
 static bool
 route_fits(const struct route *r, const struct route_match *m, enum fault *f)
@@ -271,6 +288,7 @@ route_fits(const struct route *r, const struct route_match *m, enum fault *f)
     }
     if (!route_has_method(r, m->head->method_text)) {
         *f = FAULT_METHOD;
+        route_note_allow(r, m);
         return false;
     }
     return true;
@@ -360,12 +378,10 @@ const struct route *route_find(const struct route_table *t,
     const struct route *r =
         route_host_find(map_find(t->hosts, host), path, m, f);
     if (r == NULL && map_count(t->wildcards) > 0) {
-        size_t at = str_find_char(host, '.');
-        while (r == NULL && at < host.len) {
-            r = route_host_find(
-                map_find(t->wildcards, str_from_index(host, at)), path, m, f);
-            at += 1 + str_find_char(str_from_index(host, at + 1), '.');
-        }
+        /* "*" stands for one label: only the host's first one. */
+        const size_t at = str_find_char(host, '.');
+        r = route_host_find(map_find(t->wildcards, str_from_index(host, at)),
+                            path, m, f);
     }
     if (r == NULL) {
         r = route_host_find(t->any, path, m, f);

@@ -4,7 +4,7 @@
  * prefixes (by element) are maps, so that ten thousand routes cost no more
  * than ten. Built on the control thread, const on workers.
  *
- * Order, most specific first: exact host, wildcard host (longest first), any
+ * Order, most specific first: exact host, wildcard host (one label), any
  * host; within a host exact path, regular expressions in the order of the
  * file, prefixes from the longest; within a path the route with more
  * conditions (methods, headers, listeners) first, then the order of the file.
@@ -114,6 +114,7 @@ struct route_match {
     unsigned listener_id;
     struct arena *arena;
     struct regex_scratch *scratch;
+    struct str *allow; /* gets the methods of near misses; NULL: unwanted */
 };
 /*
  * Worker. NULL when none matches: then *f is FAULT_METHOD when one would have

@@ -128,12 +128,12 @@ static bool balance_is_down(const struct balance_endpoint *ep)
     return atomic_load_explicit(&ep->slot->is_down, memory_order_relaxed);
 }
 
-bool balance_is_usable(const struct balance_endpoint *eps,
-                       int i,
-                       const struct balance_pick *p)
+bool balance_may_stay(const struct balance_endpoint *eps,
+                      int i,
+                      const struct balance_pick *p)
 {
     const struct balance_endpoint *ep = &eps[i];
-    if (ep->weight == 0 || (balance_is_down(ep) && !p->is_panic)) {
+    if (balance_is_down(ep) && !p->is_panic) {
         return false;
     }
     if (ep->max_requests > 0 && slot_in_flight(ep->slot) >= ep->max_requests) {
@@ -145,6 +145,13 @@ bool balance_is_usable(const struct balance_endpoint *eps,
         }
     }
     return true;
+}
+
+bool balance_is_usable(const struct balance_endpoint *eps,
+                       int i,
+                       const struct balance_pick *p)
+{
+    return eps[i].weight > 0 && balance_may_stay(eps, i, p);
 }
 
 uint64_t balance_usable_weight(const struct balance_endpoint *eps,

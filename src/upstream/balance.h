@@ -101,6 +101,11 @@ int balance_pick(const struct balance *b, struct balance_pick *p);
 bool balance_is_usable(const struct balance_endpoint *eps,
                        int i,
                        const struct balance_pick *p);
+/* The same for a client whose cookie names endpoint i: weight 0 takes no new
+ * clients, but keeps its own. */
+bool balance_may_stay(const struct balance_endpoint *eps,
+                      int i,
+                      const struct balance_pick *p);
 /*
  * For policies, when their own attempts found none: walks all endpoints and
  * draws a usable one in proportion to its weight from 64 random bits (the same

@@ -102,7 +102,7 @@ static void test_log_file__a_path_that_cannot_be_opened_is_told(void **state)
     (void)state;
     struct error err = {0};
     assert_null(log_file_new(LOG_TO_ERROR, test_path("no/such"), &err));
-    assert_non_null(strstr(error_text(&err), "no/such: cannot open"));
+    assert_non_null(strstr(error_text(&err), "no/such: cannot be opened"));
     error_fini(&err);
 }
 

@@ -90,7 +90,7 @@ static void test_settings_dump__masks_secrets(void **state)
     assert_non_null(strstr(text, "authorization = \"***\";\n"));
     assert_non_null(strstr(text, "token = \"***\";\n"));
     assert_non_null(strstr(text, "pin = \"***\";\n"));
-    assert_non_null(strstr(text, "key = \"k.pem\";\n"));
+    assert_non_null(strstr(text, "/k.pem\";\n"));
     mem_free(text);
 }
 

@@ -813,7 +813,7 @@ static void test_tls__bad_pairs_are_named(void **state)
     check_refused(&pair, "no private key");
     const struct tls_pair missing = {.chain_path = "/nonexistent/chain.pem",
                                      .key_path = fix.ca_path};
-    check_refused(&missing, "/nonexistent/chain.pem: cannot read: No such");
+    check_refused(&missing, "/nonexistent/chain.pem: cannot be read: No such");
     const struct tls_pair mixed = {.chain_path = fix.ca_path,
                                    .key_path = fix.ca_path};
     check_refused(&mixed, fix.ca_path);

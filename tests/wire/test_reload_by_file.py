@@ -55,6 +55,23 @@ def test_touch_is_a_reload_and_other_files_are_none(gateway):
     g.wait_metric("dm_snapshot_generation", 3)
 
 
+def test_included_file(gateway):
+    conf = answer("old")
+    at = conf.index("routes")
+    g = gateway(conf)
+    part = g.conf_path.with_name("part.conf")
+    part.write_text(conf[at:])
+    g.conf_path.write_text(g.conf_path.read_text().replace(
+        conf[at:], '@include "part.conf"\n'))
+    g.wait_metric("dm_snapshot_generation", 2)
+    before = g.metric("dm_reloads_total")
+    part.write_text(conf[at:].replace("old", "new"))
+    says(g, "new")
+    assert g.metric("dm_reloads_total") > before
+    part.write_text("nonsense = 1;\n" + conf[at:])
+    g.error_log(r"error .*part\.conf:1: nonsense: unknown key")
+
+
 def test_watching_is_switched_on_and_off_by_reload(gateway):
     g = gateway(answer("old").replace(WATCH, "watch_files = false;"))
     g.reload(answer("on"))
