@@ -1,0 +1,121 @@
+"""An attempt is repeated on another endpoint when nothing can have been acted
+upon, and not otherwise."""
+import socket
+
+import pytest
+
+from lib import frames
+from lib.client import ask
+from lib.server import reply
+from lib.stream import Closed
+
+TWO = '''
+listeners = ( { name = "http"; address = "127.0.0.1:@http@"; } );
+workers = 1;
+upstreams = { u = { endpoints = ( { address = "127.0.0.1:@one@"; },
+                                  { address = "127.0.0.1:@two@"; } );
+                    %s }; };
+routes = ( { path_prefix = "/"; upstream = "u"; } );
+'''
+
+
+def two(gateway, one, other, upstream=""):
+    return gateway(TWO % upstream, one=str(one).rsplit(":", 1)[-1],
+                   two=str(other).rsplit(":", 1)[-1])
+
+
+@pytest.fixture
+def closed():
+    """Addresses that refuse: bound, so that nobody takes them, but deaf."""
+    held = []
+
+    def make():
+        held.append(socket.socket())
+        held[-1].bind(("127.0.0.1", 0))
+        return f"127.0.0.1:{held[-1].getsockname()[1]}"
+    yield make
+    for s in held:
+        s.close()
+
+
+@pytest.mark.parametrize("method,body", [("GET", None), ("POST", b"x" * 9000)])
+def test_refused_connection_goes_to_the_next(gateway, backend, closed, method,
+                                             body):
+    b = backend(lambda r: reply(200, str(len(r.body)).encode()))
+    g = two(gateway, closed(), b)
+    for i in range(8):
+        got = ask(g.port(), f"/{i}", method=method, body=body)
+        assert got.status == 200 and got.body == str(len(body or b"")).encode()
+    assert g.metric("dm_retries_total") >= 3
+    assert [r.path for r in b.requests] == [f"/{i}" for i in range(8)]
+
+
+def test_retries_max_0_means_none(gateway, backend, closed):
+    g = two(gateway, closed(), backend(), "retries_max = 0;")
+    got = [ask(g.port()).status for _ in range(8)]
+    assert sorted(set(got)) == [200, 502]
+    assert g.metric("dm_retries_total") == 0
+
+
+def test_all_refuse(gateway, closed):
+    g = two(gateway, closed(), closed())
+    got = ask(g.port(), "/x")
+    assert got.status == 502 and b"No connection" in got.body
+    line = g.access_log(path="/x")
+    assert line["attempts"] == 2 and line["fault"] == "connect_failed"
+
+
+def refusing_h2(conn, how):
+    """Refuses each stream by RST_STREAM, or the first one by GOAWAY."""
+    conn.recv_until(b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n")
+    conn.send(frames.settings())
+    try:
+        while True:
+            head = conn.recv_exact(9)
+            if int.from_bytes(head[:3], "big"):
+                conn.recv_exact(int.from_bytes(head[:3], "big"))
+            if head[3] != frames.HEADERS:
+                continue
+            if how == "goaway":
+                conn.send(frames.frame(7, payload=bytes(8)))
+                conn.recv_all()
+                return
+            conn.send(frames.rst(int.from_bytes(head[5:9], "big"), 7))
+    except Closed:
+        pass
+
+
+@pytest.mark.parametrize("how", ["reset", "goaway"])
+def test_refused_stream_is_sent_again_with_its_body(gateway, backend, server,
+                                                    how):
+    b = backend(lambda r: reply(200, b"got " + r.body), protocol="h2")
+    s = server(lambda conn: refusing_h2(conn, how))
+    g = two(gateway, s, b, 'protocol = "h2c";')
+    for i in range(4):
+        got = ask(g.port(), f"/{i}", method="POST", body=b"the body")
+        assert got.status == 200 and got.body == b"got the body"
+    assert g.metric("dm_retries_total") >= 1
+
+
+def hangs_up(conn):
+    """Reads the request and closes without an answer."""
+    conn.recv_request()
+    conn.reset()
+
+
+def test_idempotent_request_is_repeated_after_a_reset(gateway, backend, server):
+    b = backend()
+    g = two(gateway, server(hangs_up), b)
+    for i in range(4):
+        assert ask(g.port(), f"/{i}").status == 200
+    assert len(b.requests) == 4
+
+
+def test_post_that_may_have_been_acted_upon_is_not_repeated(gateway, backend,
+                                                            server):
+    b = backend()
+    g = two(gateway, server(hangs_up), b)
+    got = [ask(g.port(), method="POST", body=b"pay").status for _ in range(4)]
+    assert sorted(got) == [200, 200, 502, 502]
+    assert len(b.requests) == 2
+    assert g.metric("dm_retries_total") == 0
