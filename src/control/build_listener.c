@@ -189,6 +189,7 @@ build_listener(struct build *b, const struct node *n, struct listener *l)
     l->is_http1_allowed = true;
     l->is_redirecting = settings_flag(n, "redirect_to_https");
     l->has_proxy_protocol = settings_flag(n, "proxy_protocol");
+    l->has_forwarded = settings_flag(n, "forwarded_header");
     l->n_conns_max = (uint32_t)settings_number(n, "connections_max");
     if (l->n_conns_max != 0) {
         const uint32_t n_workers = (uint32_t)b->world->n_workers;

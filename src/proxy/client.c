@@ -311,6 +311,7 @@ void client_accept(struct worker *w,
     c->listener_id = l->id;
     c->limits = l->limits;
     c->is_trusted = addr_net_has(l->trusted_nets, l->n_trusted_nets, peer);
+    c->has_forwarded = l->has_forwarded;
     c->is_h2_allowed = l->is_h2_allowed;
     c->is_http1_allowed = l->is_http1_allowed;
     c->snap = w->snap;

@@ -100,6 +100,10 @@ static bool exchange_cross(struct exchange *x)
         .client_subject = str_from(c->subject),
         .client_fingerprint = str_from(c->fingerprint),
         .is_peer_trusted = c->is_trusted,
+        /* What a trusted peer began must not end short of us. */
+        .has_forwarded =
+            c->has_forwarded ||
+            (c->is_trusted && head_find(x->h, NAME_FORWARDED) != NULL),
     };
     return hop_request(x->h, &hop, &x->request_id);
 }

@@ -32,6 +32,7 @@ struct listener {
     bool is_http1_allowed;
     bool is_redirecting; /* 308 to https */
     bool has_proxy_protocol;
+    bool has_forwarded;          /* write RFC 7239 Forwarded as well */
     struct addr_net *proxy_nets; /* who may send a PROXY header */
     size_t n_proxy_nets;
     struct addr_net *trusted_nets; /* whose X-Forwarded-* are kept */

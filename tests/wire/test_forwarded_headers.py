@@ -141,3 +141,18 @@ routes = ( {{ path = "/empty"; upstream = "e"; }},
     assert "daemun" not in got.text.lower() and "127.0.0" not in got.text
     got = ask(g.port(), path, fields=[("X-Request-Id", "mine-1")])
     assert got.headers["x-request-id"] == "mine-1" and "mine-1" in got.text
+
+
+def test_forwarded_when_asked_for(gateway, backend):
+    g = gateway(simple(backend(), "forwarded_header = true;"))
+    got = seen(g.port(), "http1", FORGED)
+    assert len(got["forwarded"]) == 1 and "10.9.9.9" not in got["forwarded"][0]
+    assert "for=127.0.0.1" in got["forwarded"][0]
+    assert "proto=http" in got["forwarded"][0]
+
+
+def test_forwarded_of_a_trusted_proxy_goes_on(gateway, backend):
+    g = gateway(simple(backend(), TRUSTED))
+    got = ", ".join(seen(g.port(), "http1", FORGED)["forwarded"])
+    assert got.startswith("for=10.9.9.9, for=127.0.0.1")
+    assert "forwarded" not in seen(g.port(), "http1", [])
