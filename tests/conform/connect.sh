@@ -3,6 +3,7 @@
 # plain and TLS) with the gateway between its reference client and its
 # reference server: once with a backend of the client's HTTP version, once with
 # HTTP/1.1 clients in front of HTTP/2 backends.
+# shellcheck source=tests/conform/lib.sh
 . "$(dirname "$0")/lib.sh"
 n_lines_max=500
 export DAEMUN_BIN=$daemun REFERENCE_SERVER=$tools/referenceserver

@@ -3,6 +3,7 @@
 # and with prior knowledge. Some cases pass against anything that answers, so
 # the access log must show that the calls of each case came to the server and
 # what it said.
+# shellcheck source=tests/conform/lib.sh
 . "$(dirname "$0")/lib.sh"
 service=/grpc.testing.TestService
 load_balancing='{"loadBalancingConfig":[{"test_backend_metrics_load_balancer":{}}]}'

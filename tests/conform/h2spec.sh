@@ -1,6 +1,7 @@
 #!/usr/bin/env bash
 # h2spec, strict, through the gateway: over TLS and with prior knowledge, each
 # in front of an HTTP/1.1 and of an h2c backend. 146 cases each.
+# shellcheck source=tests/conform/lib.sh
 . "$(dirname "$0")/lib.sh"
 n_cases=146
 
