@@ -142,6 +142,10 @@ static struct str hop_host_text(struct head *h, const struct addr *a)
 {
     char text[ADDR_TEXT_MAX];
 
+    /* RFC 7239 6.2: a UNIX socket's client has no address to tell. */
+    if (a->sa.sa_family == AF_UNIX) {
+        return STR("unknown");
+    }
     return arena_copy(h->arena, str_from(addr_print_host(a, text)));
 }
 

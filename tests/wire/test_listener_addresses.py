@@ -52,7 +52,10 @@ def test_unix_socket(gateway, running, tmp_path):
         sock.connect(str(tmp_path / "sock"))
         with Stream(sock, "client") as c:
             c.send(request("/unix"))
-            return c.recv_response().status == 200
+            got = c.recv_response()
+            told = dict(got.json()["fields"])
+            assert told["x-forwarded-for"] == "unknown"
+            return got.status == 200
     assert serves()
     running.access_log(listener="path")
     running.stop()
