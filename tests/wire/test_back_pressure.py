@@ -48,6 +48,15 @@ class Sender:
         self.sock.settimeout(60)
 
 
+@pytest.fixture(autouse=True)
+def small_quarantine(monkeypatch):
+    """ASan keeps freed blocks, 256 MiB of them by default: not to be taken
+    for memory of the gateway."""
+    monkeypatch.setenv("ASAN_OPTIONS", "detect_leaks=1:exitcode=99:"
+                                       "quarantine_size_mb=1:"
+                                       "thread_local_quarantine_size_kb=64")
+
+
 def check_stalled(g, sender, before):
     assert sender.stalled.wait(60), "the sender was never stopped"
     assert sender.n_sent < TAKEN_MAX, sender.n_sent

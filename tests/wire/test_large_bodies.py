@@ -14,6 +14,15 @@ GROWTH_MAX = (8 if IS_RELEASE else 24) * MIB
 RSS = "process_resident_memory_bytes"
 
 
+@pytest.fixture(autouse=True)
+def small_quarantine(monkeypatch):
+    """ASan keeps freed blocks, 256 MiB of them by default: not to be taken
+    for memory of the gateway."""
+    monkeypatch.setenv("ASAN_OPTIONS", "detect_leaks=1:exitcode=99:"
+                                       "quarantine_size_mb=1:"
+                                       "thread_local_quarantine_size_kb=64")
+
+
 def run(*args):
     """curl -> (what it printed, with bodies going to /dev/null)."""
     done = subprocess.run(["curl", "-sS", "--max-time", "110", *args],
