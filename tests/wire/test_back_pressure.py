@@ -10,6 +10,7 @@ import pytest
 
 from lib.client import H2Client, connect, request
 from lib.gateway import simple
+from lib.wait import wait_until
 
 IS_SANITIZED = os.environ.get("DAEMUN_VARIANT", "release") != "release"
 MIB = 1024 * 1024
@@ -57,6 +58,11 @@ def small_quarantine(monkeypatch):
                                        "thread_local_quarantine_size_kb=64")
 
 
+def first(senders):
+    """The first one, as soon as the backend has begun to send."""
+    return wait_until(lambda: senders, "the backend sends")[0]
+
+
 def check_stalled(g, sender, before):
     assert sender.stalled.wait(60), "the sender was never stopped"
     assert sender.n_sent < TAKEN_MAX, sender.n_sent
@@ -98,7 +104,7 @@ def test_client_stops_reading(gateway, server):
         c.send(request("/down"))
         head = c.recv_response_head()
         assert head.headers["content-length"] == str(BIG)
-        check_stalled(g, senders[0], before)
+        check_stalled(g, first(senders), before)
         count(c.sock, BIG - len(c.buffer))
         assert g.metric(RSS) - before < GROWTH_MAX
     assert g.access_log(path="/down")["status"] == 200
@@ -113,7 +119,7 @@ def test_http2_client_gives_no_credit(gateway, server):
         number = c.request("/down")
         while c.h2.remote_flow_control_window(number) > 0:
             c.read()
-        check_stalled(g, senders[0], before)
+        check_stalled(g, first(senders), before)
         # Another stream of the connection is not held up.
         c.h2.increment_flow_control_window(MIDDLE)
         c.h2.increment_flow_control_window(MIDDLE, number)
