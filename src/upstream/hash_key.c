@@ -284,6 +284,8 @@ static uint64_t
 hash_key_streamed(const struct str *values, size_t n, uint64_t seed)
 {
     XXH3_state_t state;
+    /* Else the reset takes what lies on the stack for this seed's secret. */
+    XXH3_INITSTATE(&state);
     XXH3_64bits_reset_withSeed(&state, seed);
     for (size_t i = 0; i < n; i++) {
         uint8_t prefix[HASH_KEY_PREFIX_BYTES];
