@@ -1,13 +1,15 @@
 # Daemun's one Makefile. `make help` lists what it does.
 #
 # VARIANT chooses a build tree: release (the default), asan (address and
-# undefined behaviour sanitizers), tsan (thread sanitizer), or any other name
-# for a plain tree of its own (`make lint` keeps two). All of them compile the
+# undefined behaviour sanitizers), tsan (thread sanitizer), fuzz (libFuzzer,
+# address and undefined behaviour, by clang), or any other name for a plain
+# tree of its own (`make lint` keeps two). All of them compile the
 # same files. The release binary is build/daemun; the others have theirs in
 # build/<variant>/.
 
 VARIANT ?= release
-CC := $(if $(filter default,$(origin CC)),gcc,$(CC))
+DEFAULT_CC := $(if $(filter fuzz,$(VARIANT)),clang,gcc)
+CC := $(if $(filter default,$(origin CC)),$(DEFAULT_CC),$(CC))
 PREFIX ?= /usr/local
 DESTDIR ?=
 WERROR ?=
@@ -34,6 +36,11 @@ ifeq ($(VARIANT),asan)
 else ifeq ($(VARIANT),tsan)
   VFLAGS := -O1 -fsanitize=thread -fno-omit-frame-pointer -DDAEMUN_CHECK_SLOW
   VLDFLAGS := -fsanitize=thread
+else ifeq ($(VARIANT),fuzz)
+  VFLAGS := -O1 -fsanitize=fuzzer-no-link,address,undefined \
+            -fno-sanitize-recover=all -fno-omit-frame-pointer \
+            -DDAEMUN_CHECK_SLOW
+  VLDFLAGS := -fsanitize=address,undefined
 else
   VFLAGS := -O2 -U_FORTIFY_SOURCE -D_FORTIFY_SOURCE=2
   VLDFLAGS := -Wl,-z,relro,-z,now
@@ -63,6 +70,9 @@ OBJ := $(SRC:src/%.c=$(VDIR)/obj/%.o)
 MAIN_OBJ := $(VDIR)/obj/main.o
 UNIT_SRC := $(sort $(wildcard tests/unit/test_*.c))
 UNIT_BIN := $(UNIT_SRC:tests/unit/%.c=$(VDIR)/test/%)
+FUZZ_SRC := $(sort $(wildcard tests/fuzz/fuzz_*.c))
+FUZZ_TARGETS := $(FUZZ_SRC:tests/fuzz/fuzz_%.c=%)
+FUZZ_BIN := $(FUZZ_TARGETS:%=$(VDIR)/fuzz/%)
 MODULES := $(patsubst modules/%/,%,$(sort $(dir $(wildcard modules/*/*.c))))
 MODULE_SO := $(MODULES:%=$(VDIR)/modules/%.so)
 TEST_MODULE_SO := $(patsubst tests/module/%.c,$(VDIR)/test/module/%.so,\
@@ -184,10 +194,10 @@ build/test/%: $(VDIR)/test/%
 	@ln -sf ../../$< $@
 
 .PHONY: test
-test: ## install what tests need, run the unit tests and the wire tests
+test: ## install what tests need, run the unit tests, the fuzz corpora, the wire tests
 	@tests/packages.sh build run test
-	@$(MAKE) --no-print-directory -j$(J) all unit-build
-	@$(MAKE) --no-print-directory -k unit wire
+	@$(MAKE) --no-print-directory -j$(J) all unit-build fuzz-build
+	@$(MAKE) --no-print-directory -k unit fuzz-replay wire
 
 .PHONY: unit-build
 unit-build: $(UNIT_BIN)
@@ -214,11 +224,56 @@ $(VENV)/stamp: tests/requirements.txt
 .PHONY: venv
 venv: $(VENV)/stamp ## make the Python environment of the wire tests
 
+# ---- fuzzing (tests/fuzz/README.md) ------------------------------------------
+
+SECONDS ?= 60
+comma := ,
+TARGET ?= $(FUZZ_TARGETS)
+
+# Everywhere but in the fuzz tree, the program around a target is replay.c.
+ifeq ($(VARIANT),fuzz)
+  FUZZ_MAIN := -fsanitize=fuzzer
+else
+  FUZZ_MAIN := tests/fuzz/replay.c
+endif
+FUZZ_SHARED := tests/fuzz/file.c
+$(VDIR)/fuzz/h1 $(VDIR)/fuzz/h2: FUZZ_LIBS := -lcmocka
+# What the kernel and the clock are to a worker, the target is itself.
+$(VDIR)/fuzz/proxy: FUZZ_LIBS := $(patsubst %,-Wl$(comma)--wrap=%,\
+  clock_gettime getrandom socket connect recv sendmsg getsockopt setsockopt \
+  exchange_open access_log_write)
+
+
+$(VDIR)/fuzz/%: tests/fuzz/fuzz_%.c $(FUZZ_SHARED) $(filter %.c,$(FUZZ_MAIN)) $(LIB) $(FLAGS_STAMP)
+	@mkdir -p $(@D)
+	$(call say,FUZZ,$<)
+	$(Q)$(CC) $(TEST_CFLAGS) -Itests/unit $(ALL_LDFLAGS) -MMD -MP -MF $@.d \
+	  -o $@ $< $(FUZZ_SHARED) $(FUZZ_MAIN) $(LIB) $(FUZZ_LIBS) $(LIBS)
+
+.PHONY: fuzz-build
+fuzz-build: $(FUZZ_BIN)
+
+.PHONY: fuzz-replay
+fuzz-replay: $(FUZZ_BIN) ## run the fuzz targets over their corpora and old findings
+	@tests/fuzz/replay.sh $(VDIR)/fuzz $(FUZZ_TARGETS)
+
+.PHONY: fuzz
+fuzz: ## fuzz each target for SECONDS=60 (TARGET='uri proxy' chooses some)
+	@tests/packages.sh build fuzz
+	@$(MAKE) --no-print-directory -j$(J) VARIANT=fuzz fuzz-build
+	@J=$(J) tests/fuzz/run.sh build/fuzz/fuzz $(SECONDS) $(TARGET)
+
+.PHONY: fuzz-merge
+fuzz-merge: ## put what new inputs reach into tests/fuzz/corpus, minimised
+	@tests/packages.sh build fuzz
+	@$(MAKE) --no-print-directory -j$(J) VARIANT=fuzz fuzz-build
+	@tests/fuzz/merge.sh build/fuzz/fuzz $(TARGET)
+
 .PHONY: asan
-asan: ## build with ASan and UBSan, run the unit and wire tests with it
+asan: ## build with ASan and UBSan, run the unit, fuzz and wire tests with it
 	@tests/packages.sh build run test
-	@$(MAKE) --no-print-directory -j$(J) VARIANT=asan all unit-build
-	@$(MAKE) --no-print-directory VARIANT=asan -k unit wire
+	@$(MAKE) --no-print-directory -j$(J) VARIANT=asan all unit-build fuzz-build
+	@$(MAKE) --no-print-directory VARIANT=asan -k unit fuzz-replay wire
 
 .PHONY: tsan
 tsan: ## build with TSan, run the unit tests and the wire tests marked reload or balance
@@ -236,7 +291,7 @@ lint: ## check layers, sizes, tables, format, warnings of two compilers, clang-t
 
 # What lint compiles: every object that carries our warnings.
 .PHONY: objects
-objects: $(OBJ) $(wildcard $(MAIN_OBJ)) $(if $(wildcard src/main.c),$(MAIN_OBJ)) $(DEMO_OBJ) $(MODULE_SO) $(TEST_MODULE_SO) unit-build
+objects: $(OBJ) $(wildcard $(MAIN_OBJ)) $(if $(wildcard src/main.c),$(MAIN_OBJ)) $(DEMO_OBJ) $(MODULE_SO) $(TEST_MODULE_SO) unit-build fuzz-build
 
 .PHONY: conform
 conform: all ## run the conformance suites that others wrote through the gateway
@@ -281,7 +336,7 @@ clean: ## remove build/ (the certificate and the Python environment too)
 
 .PHONY: help
 help: ## list these targets
-	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  %-9s %s\n", $$1, $$2 }' \
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  %-11s %s\n", $$1, $$2 }' \
 	  $(MAKEFILE_LIST)
 
--include $(OBJ:.o=.d) $(MAIN_OBJ:.o=.d) $(DEMO_OBJ:.o=.d) $(UNIT_BIN:%=%.d)
+-include $(OBJ:.o=.d) $(MAIN_OBJ:.o=.d) $(DEMO_OBJ:.o=.d) $(UNIT_BIN:%=%.d) $(FUZZ_BIN:%=%.d)
