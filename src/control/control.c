@@ -79,22 +79,6 @@ void control_block_signals(void)
     signal(SIGPIPE, SIG_IGN);
 }
 
-/*
- * The checks, one after the other whatever the ones before found, and the
- * snapshot; NULL with every problem in `err`. On success the tree belongs to
- * the snapshot.
- */
-static struct snapshot *control_build(struct build_world *world,
-                                      struct prepare *p,
-                                      struct node *root,
-                                      const struct snapshot *old,
-                                      struct error *err)
-{
-    settings_check(root, err);
-    prepare_check(p, root, err);
-    return build_snapshot(world, root, old, err);
-}
-
 static size_t control_n_workers(const struct node *root)
 {
     const struct node *workers = settings_child(root, "workers");
@@ -110,6 +94,24 @@ static size_t control_n_workers(const struct node *root)
         return (size_t)CPU_COUNT(&set);
     }
     return 1;
+}
+
+/*
+ * From a tree after settings_check, whatever that found, through the other
+ * checks to a snapshot; NULL with every problem in `err`. On success the tree
+ * belongs to the snapshot.
+ */
+static struct snapshot *control_build(struct build_world *world,
+                                      struct prepare *p,
+                                      struct node *root,
+                                      const struct snapshot *old,
+                                      struct error *err)
+{
+    if (old == NULL) {
+        world->n_workers = control_n_workers(root);
+    }
+    prepare_check(p, root, err);
+    return build_snapshot(world, root, old, err);
 }
 
 static void control_free_if_left(struct loop *loop, void *arg)
@@ -167,6 +169,12 @@ static void control_watch_node(struct control *c, const struct node *n)
     }
 }
 
+static bool control_is_watching(const struct control *c)
+{
+    return c->current != NULL &&
+           settings_flag(c->current->settings, "watch_files");
+}
+
 /*
  * Those of the live configuration, and of the one that was refused, which may
  * not even have become a tree: mending any of them is a reason to try again.
@@ -177,7 +185,7 @@ static void control_watch_files(struct control *c, const struct node *refused)
     struct str path;
     void *value;
     watch_clear(c->watch);
-    if (!settings_flag(c->current->settings, "watch_files")) {
+    if (!control_is_watching(c)) {
         return;
     }
     watch_add(c->watch, c->conf_path);
@@ -196,13 +204,29 @@ static void control_on_read_file(void *owner, const char *path)
 {
     struct control *c = owner;
     map_set(c->read_files, str_from(path), c);
+    if (control_is_watching(c)) {
+        watch_add(c->watch, path);
+    }
 }
 
+/*
+ * The tree after settings_check, with its problems in `err`; NULL when there
+ * is none. Files are watched before they are read, so that no change is missed
+ * between reading one and watching it.
+ */
 static struct node *control_read(struct control *c, struct error *err)
 {
     map_free(c->read_files);
     c->read_files = map_new();
-    return source_file_read_told(c->conf_path, control_on_read_file, c, err);
+    struct node *root =
+        source_file_read_told(c->conf_path, control_on_read_file, c, err);
+    if (root != NULL) {
+        settings_check(root, err);
+        if (control_is_watching(c)) {
+            control_watch_node(c, root);
+        }
+    }
+    return root;
 }
 
 /* Reloads that change nothing about it do not put the next rotation off. */
@@ -524,7 +548,6 @@ static bool
 control_begin(struct control *c, struct node *root, struct error *err)
 {
     struct prepare p = {0};
-    c->world.n_workers = control_n_workers(root);
     struct snapshot *snap = control_build(&c->world, &p, root, NULL, err);
     if (snap == NULL) {
         node_free(root);
@@ -550,7 +573,7 @@ struct control *control_new(const char *conf_path, struct error *err)
     c->signal_fd = -1;
     c->is_last_reload_ok = true;
     timer_init(&c->rotate_timer, control_on_rotate);
-    build_world_init(&c->world, 1);
+    build_world_init(&c->world, 1); /* the number is not known yet */
     struct node *root = control_read(c, err);
     if (root == NULL || !control_begin(c, root, err)) {
         control_free(c);
@@ -600,9 +623,10 @@ bool control_test(const char *conf_path, struct error *err)
     if (root == NULL) {
         return false;
     }
+    settings_check(root, err);
     struct prepare p = {0};
     struct build_world world;
-    build_world_init(&world, control_n_workers(root));
+    build_world_init(&world, 1);
     world.is_test = true;
     struct snapshot *snap = control_build(&world, &p, root, NULL, err);
     if (snap == NULL) {

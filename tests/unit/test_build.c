@@ -564,15 +564,15 @@ static void print_at(const char *row_path, const char *value, char dst[1024])
     while ((dot = strrchr(path, '.')) != NULL) {
         *dot = '\0';
         if (strcmp(dot + 1, "*") != 0) {
-            snprintf(dst, 1024, "{ %s = %s; }", dot + 1, inner);
+            snprintf(dst, 1024, "{ %.99s = %.800s; }", dot + 1, inner);
         } else if (find_row(path)->kind == SETTING_MAP) {
-            snprintf(dst, 1024, "{ m = %s; }", inner);
+            snprintf(dst, 1024, "{ m = %.800s; }", inner);
         } else {
-            snprintf(dst, 1024, "( %s )", inner);
+            snprintf(dst, 1024, "( %.800s )", inner);
         }
         snprintf(inner, sizeof(inner), "%s", dst);
     }
-    snprintf(dst, 1024, "%s = %s;", path, inner);
+    snprintf(dst, 1024, "%.99s = %.800s;", path, inner);
 }
 
 /* Checks and builds a tree of any shape; the result does not matter. */
