@@ -68,13 +68,24 @@ static bool build_nets(struct build *b,
     *nets = build_take(b, list->n_children, sizeof(**nets));
     for (const struct node *m = list->first; m != NULL; m = m->next) {
         struct error err = {0};
-        if (!addr_net_parse(str_from(m->text), &(*nets)[i++], &err)) {
+        if (settings_is_sound(m) &&
+            !addr_net_parse(str_from(m->text), &(*nets)[i++], &err)) {
             build_explain(b, m, &err);
             is_ok = false;
         }
     }
     *n_nets = i;
     return is_ok;
+}
+
+static size_t build_n_sound(const struct node *list)
+{
+    size_t n = 0;
+    for (const struct node *m = list != NULL ? list->first : NULL; m != NULL;
+         m = m->next) {
+        n += settings_is_sound(m);
+    }
+    return n;
 }
 
 static bool build_has_alpn(const struct node *tls, struct str word)
@@ -108,26 +119,35 @@ static enum tls_client_auth build_client_auth(const struct node *tls)
                                          : TLS_CLIENT_AUTH_OFF;
 }
 
+/* Loads those certificates that are named in order, even if others are not. */
 static bool
 build_tls(struct build *b, const struct node *tls, struct listener *l)
 {
     const struct node *list = settings_child(tls, "certificates");
-    const size_t n = list->n_children;
+    const bool has_ca = settings_is_sound(settings_child(tls, "client_ca")) &&
+                        settings_is_sound(settings_child(tls, "client_auth"));
+    const size_t n = build_n_sound(list);
+    if (n == 0) {
+        return false; /* which was told already */
+    }
     struct tls_pair *pairs = mem_new_array(n, sizeof(*pairs));
     char **files = mem_new_array(n * 2 + 1, sizeof(*files));
     size_t i = 0;
-    for (const struct node *m = list->first; m != NULL; m = m->next, i++) {
-        pairs[i].chain_path = files[2 * i] = settings_file(m, "chain");
-        pairs[i].key_path = files[2 * i + 1] = settings_file(m, "key");
+    for (const struct node *m = list->first; m != NULL; m = m->next) {
+        if (settings_is_sound(m)) {
+            pairs[i].chain_path = files[2 * i] = settings_file(m, "chain");
+            pairs[i].key_path = files[2 * i + 1] = settings_file(m, "key");
+            i++;
+        }
     }
-    files[2 * n] = settings_file(tls, "client_ca");
+    files[2 * n] = has_ca ? settings_file(tls, "client_ca") : NULL;
     const struct str version = settings_text(tls, "min_version");
     const struct tls_server_settings settings = {
         .name = l->name.p,
         .pairs = pairs,
         .n_pairs = n,
         .is_sni_strict = settings_flag(tls, "sni_strict"),
-        .client_auth = build_client_auth(tls),
+        .client_auth = has_ca ? build_client_auth(tls) : TLS_CLIENT_AUTH_OFF,
         .client_ca_path = files[2 * n],
         .has_h2 = build_has_alpn(tls, STR("h2")),
         .has_http1 = build_has_alpn(tls, STR("http/1.1")),
@@ -165,7 +185,11 @@ build_address(struct build *b, const struct node *n, struct listener *l)
 {
     struct error err = {0};
     struct addr addrs[RESOLVE_N_MAX];
-    const struct str text = settings_text(n, "address");
+    const struct str text =
+        settings_text(settings_sound_child(n, "address"), NULL);
+    if (text.len == 0) {
+        return false; /* which was told already */
+    }
     if (addr_parse(text, &l->addr)) {
         return true;
     }
@@ -183,8 +207,8 @@ build_listener(struct build *b, const struct node *n, struct listener *l)
 {
     const struct node *tls = settings_child(n, "tls");
     const struct node *times = settings_child(b->root, "timeouts");
-    l->name = build_text(b, n, "name");
-    l->id = build_listener_id(b->world, l->name);
+    l->name = build_text(b, settings_sound_child(n, "name"), NULL);
+    l->id = l->name.p != NULL ? build_listener_id(b->world, l->name) : 0;
     l->is_h2_allowed = tls == NULL && settings_flag(n, "h2c");
     l->is_http1_allowed = true;
     l->is_redirecting = settings_flag(n, "redirect_to_https");

@@ -130,7 +130,10 @@ struct str
 route_rewrite_path(const struct route *r, struct arena *arena, struct str path);
 /* Applies edits; false at the arena's limit. */
 bool route_edit(const struct route_edits *e, struct head *h);
-/* Location of a redirect: ${host} ${path} ${query} ${request_uri} filled in. */
+/* What may stand between "${" and "}" in a redirect: NULL at the end. */
+const char *route_variable_name(size_t index);
+bool route_is_variable(struct str name);
+/* Location of a redirect, its variables filled in. */
 struct str route_location(const struct route *r,
                           struct arena *arena,
                           const struct head *h);

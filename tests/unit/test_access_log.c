@@ -246,15 +246,13 @@ static void test_access_log__a_wrong_format_is_explained(void **state)
 {
     (void)state;
     check_problem("${statsu}",
-                  "log.access_format: ${statsu} is not a variable; did you "
-                  "mean ${status}?\n");
-    check_problem("a ${method", "log.access_format: \"${\" without \"}\"\n");
+                  "${statsu} is not a variable; did you mean ${status}?\n");
+    check_problem("a ${method", "\"${\" without \"}\"; close it\n");
     char many[129 * 9 + 1] = "";
     for (int i = 0; i < 129; i++) {
         memcpy(many + 9 * i, "${status}", 10);
     }
-    check_problem(many, "log.access_format: more than 128 variables; shorten "
-                        "it\n");
+    check_problem(many, "more than 128 variables; shorten it\n");
 }
 
 int main(void)
