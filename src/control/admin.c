@@ -305,7 +305,7 @@ struct admin *admin_new(struct loop *loop,
         return NULL;
     }
     struct listener_group *group =
-        listener_group_open(&addrs[0], 1, 128, &detail);
+        listener_group_open(&addrs[0], 0600, 1, 128, &detail);
     if (group == NULL) {
         error_add(err, "admin.address: %s", error_text(&detail));
         error_fini(&detail);

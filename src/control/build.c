@@ -198,6 +198,7 @@ struct snapshot *build_snapshot(struct build_world *world,
     }
     snap->settings = root;
     snap->generation = ++world->n_generations;
+    build_apply_listeners(snap);
     return snap;
 }
 
