@@ -10,6 +10,9 @@ VARIANT ?= release
 CC := $(if $(filter default,$(origin CC)),gcc,$(CC))
 PREFIX ?= /usr/local
 DESTDIR ?=
+# The conf file is where people look for it: /etc/daemun, unless all of the
+# installation has a folder of its own.
+SYSCONFDIR ?= $(if $(filter /usr /usr/local,$(PREFIX)),,$(PREFIX))/etc
 WERROR ?=
 J ?= $(shell nproc 2>/dev/null || echo 2)
 
@@ -259,21 +262,43 @@ docs: $(BIN) ## write docs/settings.md, docs/metrics.md and docs/faults.md from 
 
 # ---- install ---------------------------------------------------------------
 
+# Conf files and units, with the paths of this installation: what is relative
+# to the source tree, or to the folder of an example, would lead nowhere.
+INSTALL_SED := sed -e 's|@PREFIX@|$(PREFIX)|g' \
+  -e 's|@SYSCONFDIR@|$(SYSCONFDIR)|g' \
+  -e 's|"\(\.\./\)*build/release/modules/|"$(PREFIX)/lib/daemun/modules/|' \
+  -e 's|"\(\(\.\./\)*build/\)\{0,1\}certs/|"$(SYSCONFDIR)/daemun/certs/|g'
+
+# What an administrator edits is written once and then left alone.
+install_text = $(INSTALL_SED) $1 >$2 && chmod 0644 $2
+install_once = if [ -e $2 ]; then echo 'kept: $(strip $2)'; \
+  else $(call install_text,$1,$2); fi
+
 .PHONY: install
-install: all ## install under DESTDIR and PREFIX (default /usr/local)
-	install -d $(DESTDIR)$(PREFIX)/bin $(DESTDIR)$(PREFIX)/include/daemun \
-	  $(DESTDIR)$(PREFIX)/lib/daemun/modules \
-	  $(DESTDIR)$(PREFIX)/share/daemun/examples \
-	  $(DESTDIR)$(PREFIX)/lib/systemd/system
+install: all ## install under DESTDIR and PREFIX (default /usr/local; SYSCONFDIR: /etc)
+	install -d $(addprefix $(DESTDIR)$(PREFIX)/,bin include/daemun \
+	  lib/daemun/modules lib/systemd/system lib/sysusers.d \
+	  share/daemun/examples share/doc/daemun) \
+	  $(addprefix $(DESTDIR)$(SYSCONFDIR)/,daemun logrotate.d)
+	[ -d $(DESTDIR)$(SYSCONFDIR)/daemun/certs ] || \
+	  install -d -m 0700 $(DESTDIR)$(SYSCONFDIR)/daemun/certs
 	install -m 0755 $(BIN) $(DESTDIR)$(PREFIX)/bin/daemun
-	for f in $(wildcard include/daemun/*.h); do \
-	  install -m 0644 $$f $(DESTDIR)$(PREFIX)/include/daemun/ || exit 1; done
-	for f in $(MODULE_SO); do \
-	  install -m 0755 $$f $(DESTDIR)$(PREFIX)/lib/daemun/modules/ || exit 1; done
-	for f in $(wildcard conf/*.conf conf/examples/*.conf); do \
-	  install -m 0644 $$f $(DESTDIR)$(PREFIX)/share/daemun/examples/ || exit 1; done
-	sed 's|@PREFIX@|$(PREFIX)|g' conf/daemun.service \
-	  >$(DESTDIR)$(PREFIX)/lib/systemd/system/daemun.service
+	install -m 0644 include/daemun/*.h $(DESTDIR)$(PREFIX)/include/daemun/
+	install -m 0755 $(MODULE_SO) $(DESTDIR)$(PREFIX)/lib/daemun/modules/
+	install -m 0644 $(addprefix docs/,faults.md metrics.md modules.md \
+	  settings.md) $(DESTDIR)$(PREFIX)/share/doc/daemun/
+	@set -e; for f in conf/*.conf conf/examples/*.conf; do \
+	  $(call install_text,$$f,\
+	    $(DESTDIR)$(PREFIX)/share/daemun/examples/$${f##*/}); done
+	@for f in daemun.service daemun.socket; do \
+	  $(call install_text,conf/$$f,\
+	    $(DESTDIR)$(PREFIX)/lib/systemd/system/$$f) || exit 1; done
+	install -m 0644 conf/daemun.sysusers \
+	  $(DESTDIR)$(PREFIX)/lib/sysusers.d/daemun.conf
+	@$(call install_once,conf/daemun.logrotate,\
+	  $(DESTDIR)$(SYSCONFDIR)/logrotate.d/daemun)
+	@$(call install_once,conf/start.conf,\
+	  $(DESTDIR)$(SYSCONFDIR)/daemun/daemun.conf)
 
 .PHONY: clean
 clean: ## remove build/ (the certificate and the Python environment too)

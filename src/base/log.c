@@ -17,6 +17,7 @@
 #include "base/log_ring.h"
 #include "base/loop.h"
 #include "base/mem.h"
+#include "base/privilege.h"
 
 #include <errno.h>
 #include <poll.h>
@@ -380,6 +381,11 @@ static void *log_writer_main(void *arg)
 {
     struct log *log = arg;
     bool is_last = false;
+    /* Started as root it has none after privilege_drop, and until then opens
+     * files as root; who was given some to begin with keeps none here. */
+    if (geteuid() != 0) {
+        privilege_drop_thread();
+    }
     while (!is_last) {
         /* Read first: lines written before log_close are then seen below. */
         is_last = atomic_load(&log->want_close);

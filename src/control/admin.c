@@ -301,7 +301,8 @@ struct admin *admin_new(struct loop *loop,
     if (resolve(address, addrs, err) == 0) {
         return NULL;
     }
-    struct listener_group *group = listener_group_open(&addrs[0], 1, 128, err);
+    struct listener_group *group =
+        listener_group_open(&addrs[0], 0600, 1, 128, err);
     if (group == NULL) {
         return NULL;
     }

@@ -199,6 +199,9 @@ struct snapshot *build_snapshot(struct build_world *world,
     }
     snap->settings = root;
     snap->generation = ++world->n_generations;
+    if (old == NULL) {
+        build_apply_listeners(snap); /* a reload does it when it goes live */
+    }
     return snap;
 }
 

@@ -68,6 +68,8 @@ bool build_routes(struct build *b);
 /* build_filter.c: loads the modules that the root names, once. */
 bool build_modules(struct build *b);
 bool build_filters(struct build *b, const struct node *n, struct route *r);
+/* What the sockets of a snapshot that goes live have to look like. */
+void build_apply_listeners(const struct snapshot *snap);
 void build_free_listeners(struct build_world *world, struct snapshot *snap);
 void build_free_upstreams(struct build_world *world, struct snapshot *snap);
 void build_free_routes(struct snapshot *snap);

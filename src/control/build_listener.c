@@ -5,31 +5,46 @@
  * Control thread.
  */
 #include "base/check.h"
+#include "base/log.h"
 #include "base/mem.h"
+#include "base/privilege.h"
 #include "control/build.h"
 #include "net/resolve.h"
 
 enum { BUILD_BACKLOG = 4096 };
 
-static struct listener_group *
-build_group_take(struct build *b, const struct addr *addr, const struct node *n)
+/* The file of a UNIX socket belongs to who the process will be: else a reload
+ * could not change its mode, and "0660" would let in root's group only. */
+static void build_give_file(struct build *b, const struct listener_group *g)
+{
+    const struct str user = settings_text(b->root, "user");
+    if (g->addr.sa.sa_family == AF_UNIX && !g->is_inherited) {
+        privilege_give(g->addr.un.sun_path, user.len > 0 ? user.p : "nobody");
+    }
+}
+
+static struct listener_group *build_group_take(struct build *b,
+                                               const struct listener *l,
+                                               const struct node *n)
 {
     struct list *it;
     struct list *tmp;
     struct error err = {0};
     list_for_each (it, tmp, &b->world->groups) {
         struct build_group *g = CONTAINER_OF(it, struct build_group, node);
-        if (addr_eq(&g->group->addr, addr)) {
+        if (addr_eq(&g->group->addr, &l->addr)) {
             g->n_refs++;
             return g->group;
         }
     }
     struct listener_group *group =
-        listener_group_open(addr, b->world->n_workers, BUILD_BACKLOG, &err);
+        listener_group_open(&l->addr, (mode_t)l->socket_mode,
+                            b->world->n_workers, BUILD_BACKLOG, &err);
     if (group == NULL) {
         build_explain(b, n, &err);
         return NULL;
     }
+    build_give_file(b, group);
     struct build_group *g = mem_new(sizeof(*g));
     g->group = group;
     g->n_refs = 1;
@@ -202,6 +217,17 @@ build_address(struct build *b, const struct node *n, struct listener *l)
     return false;
 }
 
+static uint32_t build_socket_mode(const struct node *n)
+{
+    mode_t mode = LISTENER_MODE_DEFAULT;
+    const bool is_given = settings_has(n, "socket_mode");
+    const bool is_good =
+        !is_given ||
+        listener_mode_parse(settings_text(n, "socket_mode"), &mode);
+    CHECK(is_good); /* settings_cross has looked at it */
+    return (uint32_t)mode;
+}
+
 static bool
 build_listener(struct build *b, const struct node *n, struct listener *l)
 {
@@ -219,6 +245,7 @@ build_listener(struct build *b, const struct node *n, struct listener *l)
         const uint32_t n_workers = (uint32_t)b->world->n_workers;
         l->n_conns_max = (l->n_conns_max + n_workers - 1) / n_workers;
     }
+    l->socket_mode = build_socket_mode(n);
     l->handshake_timeout_ms =
         (uint32_t)settings_number(times, "handshake_timeout_ms");
     l->limits = build_listener_limits(b, n, l->is_h2_allowed);
@@ -234,7 +261,7 @@ build_listener(struct build *b, const struct node *n, struct listener *l)
     if (b->world->is_test) {
         return is_ok; /* the running gateway has the address */
     }
-    l->group = build_group_take(b, &l->addr, n);
+    l->group = build_group_take(b, l, n);
     return l->group != NULL && is_ok;
 }
 
@@ -252,6 +279,22 @@ bool build_listeners(struct build *b)
         is_ok = build_listener(b, n, l) && is_ok;
     }
     return is_ok;
+}
+
+void build_apply_listeners(const struct snapshot *snap)
+{
+    for (size_t i = 0; i < snap->n_listeners; i++) {
+        const struct listener *l = &snap->listeners[i];
+        struct error err = {0};
+        if (l->group != NULL &&
+            !listener_group_set_mode(l->group, (mode_t)l->socket_mode, &err)) {
+            log_text(LOG_WARN,
+                     "listener %.*s: socket_mode: that takes a "
+                     "restart: %s",
+                     STR_ARG(l->name), error_text(&err));
+        }
+        error_fini(&err);
+    }
 }
 
 void build_free_listeners(struct build_world *world, struct snapshot *snap)

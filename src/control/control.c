@@ -303,6 +303,7 @@ control_try_reload(struct control *c, struct node **refused, struct error *err)
     }
     control_arm_rotate(c, root);
     control_warn_restart(c->current->settings, root);
+    build_apply_listeners(snap);
     control_publish(c, snap);
     return true;
 }

@@ -12,6 +12,7 @@
 
 #include "base/map.h"
 #include "base/mem.h"
+#include "net/listener.h"
 
 #include <inttypes.h>
 
@@ -103,6 +104,22 @@ static void settings_cross_listener_tls(struct settings_cross *x,
     }
 }
 
+static void settings_cross_socket_mode(struct settings_cross *x,
+                                       const struct node *l,
+                                       const struct node *mode)
+{
+    mode_t ignored;
+    if (!str_starts(settings_text(l, "address"), STR("unix:"))) {
+        node_problem(mode, x->err,
+                     "only the file of a unix: address has a mode; remove "
+                     "this");
+    } else if (!listener_mode_parse(settings_text(mode, NULL), &ignored)) {
+        node_problem(mode, x->err,
+                     "\"%s\" is no mode; write octal digits such as \"0660\"",
+                     mode->text);
+    }
+}
+
 static void settings_cross_listener(struct settings_cross *x,
                                     const struct node *l)
 {
@@ -114,6 +131,10 @@ static void settings_cross_listener(struct settings_cross *x,
     const struct node *tls = settings_child(l, "tls");
     if (tls != NULL) {
         settings_cross_listener_tls(x, l, tls);
+    }
+    const struct node *mode = settings_child(l, "socket_mode");
+    if (mode != NULL) {
+        settings_cross_socket_mode(x, l, mode);
     }
     const struct node *from = settings_child(l, "proxy_protocol_from");
     if (is_sound && settings_flag(l, "proxy_protocol") &&

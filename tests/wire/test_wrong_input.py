@@ -85,6 +85,15 @@ WRONG = {
     "required one missing": (
         'listeners = ( { name = "a"; } );', 1,
         'listeners[0]: "address" is missing; add address = "...";'),
+    "mode that is none": (
+        listener('socket_mode = "0688";').replace("127.0.0.1:@http@",
+                                                  "unix:/run/x.sock"), 1,
+        'listeners[0].socket_mode: "0688" is no mode; write octal digits such '
+        'as "0660"'),
+    "mode of a port": (
+        listener('socket_mode = "0660";'), 1,
+        "listeners[0].socket_mode: only the file of a unix: address has a "
+        "mode; remove this"),
     "list required": (
         UPSTREAM, None, '"listeners" is missing; add listeners = ( ... );'),
     "empty text": (
