@@ -257,7 +257,7 @@ static void pool_conn_on_ready(struct conn *c)
         return;
     }
     if (pool_conn_is_not_h2(pc)) {
-        conn_close(c, CONN_TLS_FAILED);
+        conn_close(c, CONN_NOT_H2);
         return;
     }
     const bool is_h2 = pool_conn_is_h2(pc);
@@ -319,9 +319,10 @@ static void pool_conn_on_closed(struct conn *c, enum conn_end end)
     struct pool_conn *pc = c->owner;
     struct pool *p = pc->pool;
     char why[256];
-    const enum fault f = end == CONN_TIMED_OUT    ? FAULT_CONNECT_TIMEOUT
-                         : end == CONN_TLS_FAILED ? FAULT_UPSTREAM_TLS
-                                                  : FAULT_CONNECT_FAILED;
+    const bool is_tls = end == CONN_TLS_FAILED || end == CONN_NOT_H2;
+    const enum fault f = end == CONN_TIMED_OUT ? FAULT_CONNECT_TIMEOUT
+                         : is_tls              ? FAULT_UPSTREAM_TLS
+                                               : FAULT_CONNECT_FAILED;
     conn_end_text(c, why, sizeof(why));
     struct pool_request *fresh = pc->fresh;
     const bool is_fresh = pc->is_fresh;
@@ -499,6 +500,10 @@ bool pool_acquire(struct pool_set *set,
     }
     list_push_back(&p->waiting, &r->node);
     p->n_waiting++;
+    if (loop_is_deferred(&p->serve)) {
+        return true; /* a connection came free in this turn: it is counted
+                        when all have been served */
+    }
     if (p->n_waiting == 1) {
         pool_serve(p);
     } else {

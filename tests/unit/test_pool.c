@@ -727,6 +727,57 @@ static void test_pool__all_wait_for_one_http2_connection(void **state)
     fx_fini(&fx);
 }
 
+/* Comes in the turn in which the connection got ready, before the turn's end
+ * hands it out. */
+struct late {
+    struct deferred d;
+    struct fx *fx;
+    struct ask a;
+    bool is_begun;
+};
+
+static void late_on_turn_end(struct deferred *d)
+{
+    struct late *l = CONTAINER_OF(d, struct late, d);
+    const struct pool *p = fx_pool(l->fx);
+    if (!l->is_begun && p->n_conns == 1 && p->n_connecting == 0) {
+        l->is_begun = true;
+        ask_begin(&l->a, l->fx);
+    }
+}
+
+static void test_pool__who_comes_late_in_the_turn_waits_too(void **state)
+{
+    static const enum upstream_protocol protocols[] = {UPSTREAM_H2C,
+                                                       UPSTREAM_HTTP1};
+    (void)state;
+    for (int i = 0; i < 2; i++) {
+        struct fx fx;
+        struct ask a[2];
+        const bool is_h2 = protocols[i] == UPSTREAM_H2C;
+        struct late l = {.d.fn = late_on_turn_end, .fx = &fx};
+        fx_init(&fx);
+        fx.up.protocol = protocols[i];
+        ask_begin(&a[0], &fx);
+        if (is_h2) {
+            ask_begin(&a[1], &fx);
+        }
+        for (int n = 0; !l.is_begun; n++) {
+            assert_true(n < FX_TURNS_MAX);
+            loop_defer(fx.loop, &l.d);
+            loop_run_once(fx.loop, FX_WAIT_MS);
+        }
+        FX_UNTIL(&fx, a[0].n_ready == 1 && l.a.n_ready == 1);
+        assert_int_equal(atomic_load(&fx.slot->n_connects), is_h2 ? 1 : 2);
+        ask_fini(&l.a);
+        ask_fini(&a[0]);
+        if (is_h2) {
+            ask_fini(&a[1]);
+        }
+        fx_fini(&fx);
+    }
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -752,6 +803,7 @@ int main(void)
         cmocka_unit_test(test_pool__a_connection_that_ends_later_is_a_reset),
         cmocka_unit_test(test_pool__http2_requests_share_a_connection),
         cmocka_unit_test(test_pool__all_wait_for_one_http2_connection),
+        cmocka_unit_test(test_pool__who_comes_late_in_the_turn_waits_too),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
