@@ -686,6 +686,13 @@ static void test_pool__a_connection_that_ends_later_is_a_reset(void **state)
     close(fd);
 }
 
+/* SETTINGS that say nothing, so that the defaults count. */
+static void fx_send_settings(int fd)
+{
+    static const char frame[9] = {0, 0, 0, 4};
+    assert_int_equal(send(fd, frame, sizeof(frame), MSG_NOSIGNAL), 9);
+}
+
 static void test_pool__http2_requests_share_a_connection(void **state)
 {
     struct fx fx;
@@ -697,10 +704,44 @@ static void test_pool__http2_requests_share_a_connection(void **state)
         ask_begin(&a[i], &fx);
     }
     assert_int_equal(fx_pool(&fx)->n_connecting, 1);
+    FX_UNTIL(&fx, a[0].n_ready == 1);
+    const int fd = fx_accept(&fx);
+    /* How many it takes is not known yet: the others wait for it. */
+    for (int i = 0; i < 5; i++) {
+        loop_run_once(fx.loop, 1);
+    }
+    assert_int_equal(a[1].n_ready + a[2].n_ready, 0);
+    fx_send_settings(fd);
     for (int i = 0; i < 3; i++) {
         FX_UNTIL(&fx, a[i].n_ready == 1);
         assert_ptr_equal(a[i].codec, a[0].codec);
     }
+    assert_int_equal(atomic_load(&fx.slot->n_connects), 1);
+    for (int i = 0; i < 3; i++) {
+        ask_fini(&a[i]);
+    }
+    fx_fini(&fx);
+    close(fd);
+}
+
+static void test_pool__who_waits_for_settings_is_told_of_the_end(void **state)
+{
+    struct fx fx;
+    struct ask a[3];
+    (void)state;
+    fx_init(&fx);
+    fx.up.protocol = UPSTREAM_H2C;
+    for (int i = 0; i < 3; i++) {
+        ask_begin(&a[i], &fx);
+    }
+    FX_UNTIL(&fx, a[0].n_ready == 1);
+    close(fx_accept(&fx));
+    for (int i = 1; i < 3; i++) {
+        FX_UNTIL(&fx, a[i].n_failed == 1);
+        assert_int_equal(a[i].fault, FAULT_CONNECT_FAILED);
+        assert_non_null(strstr(a[i].why, "SETTINGS"));
+    }
+    assert_int_equal(atomic_load(&fx.slot->n_connects), 1);
     for (int i = 0; i < 3; i++) {
         ask_fini(&a[i]);
     }
@@ -767,6 +808,10 @@ static void test_pool__who_comes_late_in_the_turn_waits_too(void **state)
             loop_defer(fx.loop, &l.d);
             loop_run_once(fx.loop, FX_WAIT_MS);
         }
+        const int fd = fx_accept(&fx);
+        if (is_h2) {
+            fx_send_settings(fd);
+        }
         FX_UNTIL(&fx, a[0].n_ready == 1 && l.a.n_ready == 1);
         assert_int_equal(atomic_load(&fx.slot->n_connects), is_h2 ? 1 : 2);
         ask_fini(&l.a);
@@ -775,6 +820,7 @@ static void test_pool__who_comes_late_in_the_turn_waits_too(void **state)
             ask_fini(&a[1]);
         }
         fx_fini(&fx);
+        close(fd);
     }
 }
 
@@ -802,6 +848,7 @@ int main(void)
         cmocka_unit_test(test_pool__a_stale_connection_refuses_the_request),
         cmocka_unit_test(test_pool__a_connection_that_ends_later_is_a_reset),
         cmocka_unit_test(test_pool__http2_requests_share_a_connection),
+        cmocka_unit_test(test_pool__who_waits_for_settings_is_told_of_the_end),
         cmocka_unit_test(test_pool__all_wait_for_one_http2_connection),
         cmocka_unit_test(test_pool__who_comes_late_in_the_turn_waits_too),
     };
