@@ -370,7 +370,8 @@ static bool build_answer(struct build *b, const struct node *n, struct route *r)
     r->status = (int)settings_number(n, "status");
     r->body = build_text(b, n, "body");
     r->content_type = build_text(b, n, "content_type");
-    if (r->body.p != NULL && (r->status == 204 || r->status == 304)) {
+    if (r->body.p != NULL &&
+        (r->status == 204 || r->status == 205 || r->status == 304)) {
         return node_problem(n, b->err, "an answer of status %d has no body",
                             r->status);
     }
@@ -424,6 +425,8 @@ static void build_route_numbers(const struct node *n, struct route *r)
                            : -1;
     r->is_websocket_allowed = settings_flag(n, "websocket");
     r->is_encoded_slash_allowed = settings_flag(n, "allow_encoded_slash");
+    r->is_get_body_allowed =
+        str_eq(settings_text(n, "get_body"), STR("forward"));
 }
 
 static void

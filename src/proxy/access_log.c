@@ -196,7 +196,7 @@ static void access_sent(struct access_line *l, const struct exchange *x)
 
 static void access_duration(struct access_line *l, const struct exchange *x)
 {
-    access_put_span(l, x->begin_us, x->w->loop->now_us);
+    access_put_span(l, x->begin_us, x->end_us);
 }
 
 static void access_pick_us(struct access_line *l, const struct exchange *x)
@@ -216,7 +216,7 @@ static void access_wait_us(struct access_line *l, const struct exchange *x)
 
 static void access_body_us(struct access_line *l, const struct exchange *x)
 {
-    access_put_span(l, x->response_us, x->w->loop->now_us);
+    access_put_span(l, x->response_us, x->end_us);
 }
 
 static void access_user_agent(struct access_line *l, const struct exchange *x)

@@ -85,6 +85,7 @@ struct exchange {
     uint64_t picked_us;
     uint64_t connected_us;
     uint64_t response_us;
+    uint64_t end_us; /* the clock itself, not that of the turn */
     int status;
     int grpc_status;
     bool is_attempt_open; /* counted on the scoreboard */
@@ -157,6 +158,7 @@ bool retry_try(struct exchange *x, enum fault f);
 void reply_fault(struct exchange *x, enum fault f);
 void reply_route(struct exchange *x);    /* redirect or fixed answer */
 void reply_to_https(struct exchange *x); /* redirect_to_https */
+void reply_options(struct exchange *x);  /* OPTIONS that ends with us */
 /* The answer of a filter; `h` has its status and fields but ours. */
 void reply_filter(struct exchange *x, struct head *h, struct str body);
 

@@ -259,18 +259,16 @@ static bool route_header_fits(const struct route_header_match *hm,
     return hm->value.p == NULL || str_eq(hm->value, f->value);
 }
 
-/* Puts the methods of a near miss on the list for the Allow field. */
-static void route_note_allow(const struct route *r, const struct route_match *m)
+void route_allow(const struct route *r, struct arena *arena, struct str *allow)
 {
-    for (size_t i = 0; m->allow != NULL && i < r->n_methods; i++) {
-        const bool is_first = m->allow->p == NULL;
-        if (!is_first && m->allow->len > ROUTE_ALLOW_BYTES_MAX) {
+    for (size_t i = 0; i < r->n_methods; i++) {
+        const bool is_first = allow->p == NULL;
+        if (!is_first && allow->len > ROUTE_ALLOW_BYTES_MAX) {
             return;
         }
-        *m->allow =
-            is_first ? r->methods[i]
-                     : arena_print(m->arena, "%.*s, %.*s", STR_ARG(*m->allow),
-                                   STR_ARG(r->methods[i]));
+        *allow = is_first ? r->methods[i]
+                          : arena_print(arena, "%.*s, %.*s", STR_ARG(*allow),
+                                        STR_ARG(r->methods[i]));
     }
 }
 
@@ -288,7 +286,9 @@ route_fits(const struct route *r, const struct route_match *m, enum fault *f)
     }
     if (!route_has_method(r, m->head->method_text)) {
         *f = FAULT_METHOD;
-        route_note_allow(r, m);
+        if (m->allow != NULL) {
+            route_allow(r, m->arena, m->allow);
+        }
         return false;
     }
     return true;

@@ -73,7 +73,8 @@ void worker_unpin(struct worker *w, struct snapshot *snap);
 void worker_client_left(struct worker *w);
 /* Writes a new request id (36 characters and NUL). */
 struct str worker_request_id(struct worker *w, char dst[static 37]);
-/* Date of now as in RFC 9110 5.6.7; valid for this turn. */
+/* Date of now as in RFC 9110 5.6.7, made once a second. The text stays where it
+ * is and keeps its length: a later second is written over it. */
 struct str worker_date(struct worker *w);
 
 #endif

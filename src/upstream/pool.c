@@ -199,12 +199,47 @@ static void pool_conn_on_capacity(struct codec *k)
     pool_serve_later(p);
 }
 
+/*
+ * How many of the waiting lose with a connection that failed: none that has
+ * another one on its way; with HTTP/1.1 one, with HTTP/2 all, for they had
+ * waited for it together.
+ */
+static uint32_t pool_n_lost(const struct pool *p)
+{
+    if (p->is_shared) {
+        return p->n_connecting == 0 ? p->n_waiting : 0;
+    }
+    return p->n_waiting > p->n_connecting ? 1 : 0;
+}
+
+/* A retry may come back to this pool at once: it is not failed again, for it
+ * stands behind those that are counted here. */
+static void pool_fail_waiting(struct pool *p, enum fault f, const char *why)
+{
+    struct list *first;
+    pool_hand_out(p);
+    uint32_t n = pool_n_lost(p);
+    while (n-- > 0 && (first = list_first(&p->waiting)) != NULL) {
+        pool_fail(CONTAINER_OF(first, struct pool_request, node), f, why);
+    }
+}
+
+/*
+ * An HTTP/2 connection that ends before SETTINGS came was never one: those who
+ * waited for it are told, as when connecting fails. Else each of them would
+ * try, and wait for, such a connection after the other.
+ */
 static void pool_conn_on_codec_closed(struct codec *k, enum conn_end end)
 {
     (void)end;
     struct pool_conn *pc = k->owner;
     struct pool *p = pc->pool;
+    const bool is_settled = k->is_settled;
     pool_conn_free(pc);
+    if (p != NULL && !is_settled && list_is_empty(&p->multiplexed)) {
+        pool_fail_waiting(p, FAULT_CONNECT_FAILED,
+                          "the connection ended before SETTINGS came");
+    }
     pool_serve_later(p);
 }
 
@@ -257,7 +292,7 @@ static void pool_conn_on_ready(struct conn *c)
         return;
     }
     if (pool_conn_is_not_h2(pc)) {
-        conn_close(c, CONN_TLS_FAILED);
+        conn_close(c, CONN_NOT_H2);
         return;
     }
     const bool is_h2 = pool_conn_is_h2(pc);
@@ -288,40 +323,16 @@ static void pool_conn_on_nothing(struct conn *c)
     (void)c;
 }
 
-/*
- * How many of the waiting lose with a connection that failed: none that has
- * another one on its way; with HTTP/1.1 one, with HTTP/2 all, for they had
- * waited for it together.
- */
-static uint32_t pool_n_lost(const struct pool *p)
-{
-    if (p->is_shared) {
-        return p->n_connecting == 0 ? p->n_waiting : 0;
-    }
-    return p->n_waiting > p->n_connecting ? 1 : 0;
-}
-
-/* A retry may come back to this pool at once: it is not failed again, for it
- * stands behind those that are counted here. */
-static void pool_fail_waiting(struct pool *p, enum fault f, const char *why)
-{
-    struct list *first;
-    pool_hand_out(p);
-    uint32_t n = pool_n_lost(p);
-    while (n-- > 0 && (first = list_first(&p->waiting)) != NULL) {
-        pool_fail(CONTAINER_OF(first, struct pool_request, node), f, why);
-    }
-}
-
 /* Connecting failed: says so to those who wait for this connection. */
 static void pool_conn_on_closed(struct conn *c, enum conn_end end)
 {
     struct pool_conn *pc = c->owner;
     struct pool *p = pc->pool;
     char why[256];
-    const enum fault f = end == CONN_TIMED_OUT    ? FAULT_CONNECT_TIMEOUT
-                         : end == CONN_TLS_FAILED ? FAULT_UPSTREAM_TLS
-                                                  : FAULT_CONNECT_FAILED;
+    const bool is_tls = end == CONN_TLS_FAILED || end == CONN_NOT_H2;
+    const enum fault f = end == CONN_TIMED_OUT ? FAULT_CONNECT_TIMEOUT
+                         : is_tls              ? FAULT_UPSTREAM_TLS
+                                               : FAULT_CONNECT_FAILED;
     conn_end_text(c, why, sizeof(why));
     struct pool_request *fresh = pc->fresh;
     const bool is_fresh = pc->is_fresh;
@@ -397,6 +408,20 @@ static void pool_connect(struct pool *p,
                    pool_conn_on_connect_timer);
 }
 
+/* Is there an HTTP/2 connection that has not told yet how much it takes? */
+static bool pool_is_unsettled(const struct pool *p)
+{
+    struct list *it;
+    struct list *tmp;
+    list_for_each (it, tmp, &p->multiplexed) {
+        const struct codec *k = CONTAINER_OF(it, struct pool_conn, node)->codec;
+        if (!k->is_settled && !k->is_draining) {
+            return true;
+        }
+    }
+    return false;
+}
+
 /*
  * Makes as many connections as the waiting requests need. The endpoint is that
  * of the request which waits longest: its snapshot is pinned.
@@ -404,7 +429,7 @@ static void pool_connect(struct pool *p,
 static void pool_connect_more(struct pool *p)
 {
     struct list *first = list_first(&p->waiting);
-    if (first == NULL) {
+    if (first == NULL || pool_is_unsettled(p)) {
         return;
     }
     const struct endpoint *ep =
@@ -499,8 +524,12 @@ bool pool_acquire(struct pool_set *set,
     }
     list_push_back(&p->waiting, &r->node);
     p->n_waiting++;
-    if (p->n_waiting == 1) {
+    /* What comes free in a turn is given out at its end, and only then it is
+     * counted how many more are needed. */
+    if (p->n_waiting == 1 && !loop_is_deferred(&p->serve)) {
         pool_serve(p);
+    } else if (p->is_shared || loop_is_deferred(&p->serve)) {
+        pool_serve_later(p);
     } else {
         pool_connect_more(p);
     }

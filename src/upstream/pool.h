@@ -2,7 +2,9 @@
  * pool: one worker's connections to one endpoint. HTTP/1.1 connections are
  * lent to one request at a time, HTTP/2 connections to as many as the peer
  * allows. A request that finds none waits; connections are made as they are
- * needed and kept for keep_alive_idle_ms. Worker thread; no locks.
+ * needed and kept for keep_alive_idle_ms. A new HTTP/2 connection gets one
+ * request; the others wait until its SETTINGS tell how many it takes, for a
+ * server may refuse, or close upon, more than that. Worker thread; no locks.
  * Invariant: every waiting request has a connection on its way, or the pool is
  * at n_conns_max and a place will come free.
  */

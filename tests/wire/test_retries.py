@@ -6,6 +6,7 @@ import pytest
 
 from lib import frames
 from lib.client import ask
+from lib.gateway import simple
 from lib.server import reply
 from lib.stream import Closed
 
@@ -119,3 +120,68 @@ def test_post_that_may_have_been_acted_upon_is_not_repeated(gateway, backend,
     assert sorted(got) == [200, 200, 502, 502]
     assert len(b.requests) == 2
     assert g.metric("dm_retries_total") == 0
+
+
+def closes_unanswered(conn):
+    """The first connection answers one request and takes another; the second
+    goes on for ever."""
+    conn.recv_request()
+    conn.send("HTTP/1.1 200 OK\r\ncontent-length: 5\r\n\r\nfirst")
+    request = conn.recv_request()
+    conn.seen = (request.method, request.body)
+    if conn.number > 1:
+        conn.send("HTTP/1.1 200 OK\r\ncontent-length: 6\r\n\r\nsecond")
+
+
+@pytest.mark.parametrize("method", ["GET", "HEAD", "PUT", "DELETE"])
+def test_reused_connection_closes_unanswered(gateway, server, method):
+    """The end of keep-alive crossed the request: once more, on a fresh
+    connection."""
+    s = server(closes_unanswered)
+    g = gateway(simple(s, more="workers = 1;"))
+    assert ask(g.port(), "/warm").status == 200
+    body = b"kept" if method == "PUT" else None
+    got = ask(g.port(), "/x", method, body=body)
+    assert got.status == 200
+    assert got.body == (b"" if method == "HEAD" else b"first")
+    assert s.conns[0].seen == (method, body or b"")
+    assert s.n_conns == 2 and g.metric("dm_retries_total") == 1
+    assert g.access_log(path="/x")["attempts"] == 2
+
+
+@pytest.mark.parametrize("method", ["POST", "PATCH"])
+def test_post_on_a_reused_connection_is_not_sent_twice(gateway, server,
+                                                       method):
+    """It was read by the backend: nobody knows what was done."""
+    s = server(closes_unanswered)
+    g = gateway(simple(s, more="workers = 1;"))
+    assert ask(g.port(), "/warm").status == 200
+    got = ask(g.port(), "/x", method, body=b"pay")
+    assert got.status == 502
+    assert s.conns[0].seen == (method, b"pay")
+    assert s.n_conns == 1 and g.metric("dm_retries_total") == 0
+    line = g.access_log(path="/x")
+    assert line["attempts"] == 1 and line["fault"] == "reset_by_upstream"
+
+
+@pytest.mark.parametrize("part, status", [
+    ("HTTP/1.1 200", 502), ("HTTP/1.1 200 OK\r\ncontent-length: 9\r\n", 502),
+    ("HTTP/1.1 200 OK\r\ncontent-length: 9\r\n\r\nhalf", None)],
+    ids=["status line", "head", "body"])
+@pytest.mark.parametrize("end", ["close", "reset"])
+def test_post_is_not_sent_again_after_a_part_of_its_answer(
+        gateway, server, part, status, end):
+    def script(conn):
+        conn.recv_request()
+        conn.send(part)
+        getattr(conn, end)()
+    s = server(script)
+    g = gateway(simple(s, more="workers = 1;"))
+    try:
+        got = ask(g.port(), "/x", "POST", body=b"pay")
+        assert got.status == (status or 502)  # a reset may overtake the head
+    except (Closed, ConnectionResetError):
+        assert status is None
+    line = g.access_log(path="/x")
+    assert line["attempts"] == 1 and line["fault"] != "-"
+    assert s.n_conns == 1 and g.metric("dm_retries_total") == 0
