@@ -21,7 +21,8 @@ class Saw:
     "length", "chunked" (HTTP/1.1; in HTTP/2 nothing is said), "empty" (a
     chunked body without data: either of the two). `te`: in HTTP/2,
     "te: trailers" goes on. `is_cut`: the body breaks off: the backend sees
-    nothing, or the head with a beginning of the body, but never an end."""
+    nothing, or the head with a beginning of the body, but never an end.
+    `host` None: the address of the backend, for the client named none."""
     line: str
     fields: tuple = ()
     host: str = "h"
