@@ -3,12 +3,12 @@
 Behind the input of every row stands a sound request, AFTER. It is answered,
 and seen by the backend, only where the row says that the connection is KEPT;
 where it is CLOSED the client gets the answers of the row, then the end, and
-no backend sees anything but what the row says."""
+no backend sees anything but what the row says. In a TUNNEL it comes back."""
 import dataclasses
 import os
 import re
 
-KEPT, CLOSED = "kept", "closed"
+KEPT, CLOSED, TUNNEL = "kept", "closed", "tunnel"
 ROOT = os.path.dirname(os.path.dirname(os.path.dirname(
     os.path.abspath(__file__))))
 
@@ -19,7 +19,7 @@ class Saw:
     gateway makes. `line`: method and target; `fields`, `trailers`: lines
     "name: value". `framing`: None (no body, and nothing said about one),
     "length", "chunked" (HTTP/1.1; in HTTP/2 nothing is said), "empty" (a
-    chunked body without data: either of the two). `te`: in HTTP/2,
+    chunked body without data: either of the two), "upgrade". `te`: in HTTP/2,
     "te: trailers" goes on. `is_cut`: the body breaks off: the backend sees
     nothing, or the head with a beginning of the body, but never an end.
     `host` None: the address of the backend, for the client named none."""
@@ -32,7 +32,6 @@ class Saw:
     te: bool = False
     is_cut: bool = False
     length: int = None  # announced, where the body does not have it
-    trusted: tuple = None  # our fields, where a trusted client sent its own
 
 
 @dataclasses.dataclass(frozen=True)
