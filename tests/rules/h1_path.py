@@ -1,5 +1,5 @@
 """5.8: the canonical path, which is what is forwarded."""
-from row import Saw, bad, get, good
+from row import CLOSED, KEPT, Row, Saw, bad, get, good, post
 
 # What is written, and what goes on.
 PATHS = {
@@ -81,7 +81,58 @@ LOOSE = {
     "dots-still-go": ("/a%2fb/../c", "/c"),
 }
 
+# 5.8.12: a guard on /admin and on /exact cannot be walked round
+# (CVE-2019-9901, CVE-2024-38473, CVE-2026-73551, CVE-2026-73553).
+GUARDED = {
+    "itself": "/admin", "below": "/admin/a", "slash": "/admin/",
+    "query": "/admin?a", "slashes": "//admin", "slashes-inside":
+    "/admin//a", "dot": "/./admin", "dots": "/a/../admin",
+    "dots-below": "/admin/a/..", "dots-encoded": "/a/%2e%2e/admin",
+    "letter-encoded": "/%61dmin", "all-encoded": "/%61%64%6d%69%6E",
+    "params": "/admin;a=b", "params-below": "/admin;a/b",
+    "params-empty": "/admin;", "params-alone-before": "/;a/admin",
+    "params-before": "/;/admin", "params-and-dots": "/x;a/../admin",
+    "params-encoded-name": "/%61dmin;a", "exact": "/exact",
+    "exact-params": "/exact;a", "exact-dots": "/exact/b/../../exact",
+    "exact-encoded": "/e%78act", "exact-slashes": "//exact",
+}
+# These are other paths, for the backend too.
+UNGUARDED = {
+    "case": ("/Admin", "/Admin"), "longer": ("/adminx", "/adminx"),
+    "left": ("/admin/..", "/"), "left-for": ("/admin/../a", "/a"),
+    "double-encoded": ("/%2561dmin", "/%2561dmin"),
+    "in-params": ("/a;/admin", "/a;/admin"),
+    "in-query": ("/?/admin", "/?/admin"), "exact-below": ("/exact/a",
+                                                          "/exact/a"),
+    "exact-slash": ("/exact/", "/exact/"), "escaped-semicolon":
+    ("/admin%3ba", "/admin%3Ba"), "blank-behind": ("/admin%20",
+                                                   "/admin%20"),
+}
+NOWHERE = {
+    "slash-encoded": "/a%2f..%2fadmin", "backslash": "/a/..\\admin",
+    "dots-params": "/a/..;/admin", "dot-params": "/.;/admin",
+    "nul": "/admin%00", "lf": "/admin%0a", "fragment": "/admin#a",
+    "fragment-before": "/#/admin", "above": "/../admin",
+    "no-slash": "admin", "absolute-of-no-scheme": "://h/admin",
+}
+
 ROWS = [
+    *[Row(f"pth-guarded-{name}", "5.8.12", get(target=path), (403,), KEPT,
+          conf="guarded") for name, path in GUARDED.items()],
+    *[good(f"pth-unguarded-{name}", "5.8.12", get(target=path),
+           Saw(f"GET {seen}"), conf="guarded")
+      for name, (path, seen) in UNGUARDED.items()],
+    *[bad(f"pth-nowhere-{name}", "5.8.12", get(target=path), "bad_target",
+          conf="guarded") for name, path in NOWHERE.items()],
+    Row("pth-guarded-absolute", "5.8.12", get(target="http://h/a/../admin"),
+        (403,), KEPT, conf="guarded", tls=False),
+    Row("pth-guarded-body", "5.8.12",
+        post("Content-Length: 5", body=b"12345", target="/admin"), (403,),
+        KEPT, conf="guarded"),
+    Row("pth-guarded-chunked", "5.8.12",
+        post("Transfer-Encoding: chunked", target="/admin",
+             body=b"5\r\n12345\r\n0\r\n\r\n"), (403,), CLOSED,
+        conf="guarded"),
     *[good(f"pth-{name}", "5.8", get(target=path), Saw(f"GET {seen}"))
       for name, (path, seen) in PATHS.items()],
     # 5.8.13: what came out is not changed again.
