@@ -187,10 +187,10 @@ build/test/%: $(VDIR)/test/%
 	@ln -sf ../../$< $@
 
 .PHONY: test
-test: ## install what tests need, run the unit tests and the wire tests
+test: ## install what tests need, run the unit tests, the wire tests and the rule tables
 	@tests/packages.sh build run test
 	@$(MAKE) --no-print-directory -j$(J) all unit-build
-	@$(MAKE) --no-print-directory -k unit wire
+	@$(MAKE) --no-print-directory -k unit wire rules
 
 .PHONY: unit-build
 unit-build: $(UNIT_BIN)
@@ -199,13 +199,19 @@ unit-build: $(UNIT_BIN)
 unit: $(UNIT_BIN) ## build and run the unit tests
 	@tests/run_unit.sh $(VDIR)/test $(notdir $(UNIT_BIN))
 
+PYTEST = DAEMUN_BIN=$(abspath $(BIN)) DEMO_BIN=$(abspath $(DEMO)) \
+  DAEMUN_MODULES=$(abspath $(VDIR)/modules) \
+  DAEMUN_TEST_MODULES=$(abspath $(VDIR)/test/module) \
+  DAEMUN_CC='$(CC)' DAEMUN_VARIANT=$(VARIANT) \
+  $(PY) -m pytest -c tests/pytest.ini --rootdir=tests $(WIRE_ARGS)
+
 .PHONY: wire
 wire: all $(TEST_MODULE_SO) $(VENV)/stamp ## run the wire tests (WIRE_ARGS='-m reload' chooses some)
-	@DAEMUN_BIN=$(abspath $(BIN)) DEMO_BIN=$(abspath $(DEMO)) \
-	  DAEMUN_MODULES=$(abspath $(VDIR)/modules) \
-	  DAEMUN_TEST_MODULES=$(abspath $(VDIR)/test/module) \
-	  DAEMUN_CC='$(CC)' DAEMUN_VARIANT=$(VARIANT) \
-	  $(PY) -m pytest -c tests/pytest.ini --rootdir=tests $(WIRE_ARGS) tests/wire
+	@$(PYTEST) tests/wire
+
+.PHONY: rules
+rules: all $(VENV)/stamp ## run the tables of what HTTP is accepted (WIRE_ARGS='-k hst-' chooses some)
+	@$(PYTEST) tests/rules
 
 $(VENV)/stamp: tests/requirements.txt
 	@test -x $(PY) && $(PY) -m pip --version >/dev/null 2>&1 || \
@@ -218,10 +224,10 @@ $(VENV)/stamp: tests/requirements.txt
 venv: $(VENV)/stamp ## make the Python environment of the wire tests
 
 .PHONY: asan
-asan: ## build with ASan and UBSan, run the unit and wire tests with it
+asan: ## build with ASan and UBSan, run the unit and wire tests and the rule tables with it
 	@tests/packages.sh build run test
 	@$(MAKE) --no-print-directory -j$(J) VARIANT=asan all unit-build
-	@$(MAKE) --no-print-directory VARIANT=asan -k unit wire
+	@$(MAKE) --no-print-directory VARIANT=asan -k unit wire rules
 
 .PHONY: tsan
 tsan: ## build with TSan, run the unit tests and the wire tests marked reload or balance

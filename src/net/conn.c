@@ -324,7 +324,8 @@ static void conn_receive(struct conn *c)
         conn_offer_kept(c);
     }
     conn_read(c);
-    if (!c->is_paused || c->kept_len == 0) {
+    // Not in front of bytes that are to be offered again at the turn's end.
+    if (c->kept_len == 0 || (!c->is_paused && !c->has_kept_news)) {
         conn_tell_eof(c);
     }
 }

@@ -167,6 +167,15 @@ void forward_client_trailers(struct exchange *x, struct head *trailers)
     }
 }
 
+/*
+ * The host of a request that names none (HTTP/1.0): HTTP/2 has no place for an
+ * empty one (RFC 9113 8.3.1).
+ */
+static struct str forward_default_authority(const struct endpoint *ep)
+{
+    return ep->addr.sa.sa_family == AF_UNIX ? STR("localhost") : ep->id;
+}
+
 /* The head that goes out: path and host as the route says, deadline anew. */
 static bool forward_make_head(struct exchange *x, struct head *out)
 {
@@ -174,6 +183,8 @@ static bool forward_make_head(struct exchange *x, struct head *out)
     out->path = route_rewrite_path(x->route, &x->arena, x->h->path);
     if (x->up->host.p != NULL) {
         out->authority = x->up->host;
+    } else if (out->authority.len == 0) {
+        out->authority = forward_default_authority(x->ep);
     }
     out->scheme = x->ep->tls != NULL ? STR("https") : STR("http");
     out->has_expect = false;
