@@ -220,12 +220,11 @@ build_address(struct build *b, const struct node *n, struct listener *l)
 static uint32_t build_socket_mode(const struct node *n)
 {
     mode_t mode = LISTENER_MODE_DEFAULT;
-    const bool is_given = settings_has(n, "socket_mode");
-    const bool is_good =
-        !is_given ||
-        listener_mode_parse(settings_text(n, "socket_mode"), &mode);
-    CHECK(is_good); /* settings_cross has looked at it */
-    return (uint32_t)mode;
+    /* One that is wrong was told by settings_cross; then nothing goes live. */
+    return settings_has(n, "socket_mode") &&
+                   listener_mode_parse(settings_text(n, "socket_mode"), &mode)
+               ? (uint32_t)mode
+               : LISTENER_MODE_DEFAULT;
 }
 
 static bool

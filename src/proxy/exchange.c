@@ -109,12 +109,23 @@ static bool exchange_cross(struct exchange *x)
     return hop_request(x->h, &hop, &x->request_id);
 }
 
+/* At Max-Forwards 0 we are the last recipient (RFC 9110 7.6.2). Asked before
+ * the count goes down. */
+static bool exchange_is_last(const struct exchange *x)
+{
+    const struct field *f = head_find(x->h, NAME_MAX_FORWARDS);
+    uint64_t left = 1;
+    return x->h->method == METHOD_OPTIONS && f != NULL &&
+           str_to_u64(f->value, &left) && left == 0;
+}
+
 static bool exchange_admit(struct exchange *x)
 {
     exchange_note_head(x);
     if (!exchange_read_deadline(x)) {
         return exchange_refuse(x, FAULT_BAD_REQUEST);
     }
+    x->is_last_recipient = exchange_is_last(x);
     if (!exchange_cross(x)) {
         return exchange_refuse(x, FAULT_HEAD_TOO_LARGE);
     }
@@ -155,15 +166,6 @@ static bool exchange_is_server_wide(const struct exchange *x)
     return str_eq(x->h->path, STR("*"));
 }
 
-/* At Max-Forwards 0 we are the last recipient (RFC 9110 7.6.2). */
-static bool exchange_is_last(const struct exchange *x)
-{
-    const struct field *f = head_find(x->h, NAME_MAX_FORWARDS);
-    uint64_t left = 1;
-    return x->h->method == METHOD_OPTIONS && f != NULL &&
-           str_to_u64(f->value, &left) && left == 0;
-}
-
 /* What the route does not allow of this request; FAULT_NONE: nothing. */
 static enum fault exchange_forbidden(const struct exchange *x)
 {
@@ -202,7 +204,7 @@ static bool exchange_route(struct exchange *x)
     if (!is_server_wide && !exchange_find_route(x)) {
         return false;
     }
-    if (is_server_wide || exchange_is_last(x)) {
+    if (is_server_wide || x->is_last_recipient) {
         reply_options(x);
         return false;
     }

@@ -94,6 +94,7 @@ struct exchange {
     bool is_tunnel;
     bool is_finished;
     bool is_method_other;
+    bool is_last_recipient; /* OPTIONS with Max-Forwards: 0 */
     char id_text[37];
     /* copied for the log: the head may be rewritten */
     struct str log_method;

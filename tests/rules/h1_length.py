@@ -239,15 +239,15 @@ ROWS = [
          Saw("DELETE /", body=b"12345", framing="chunked")),
     # Refused by default; an end that is clear and near is waited for.
     Row("len-get-body", "R-LEN-8",
-        get(f"Content-Length: {len(REQUEST)}") + REQUEST, ("bad_request",),
+        get(f"Content-Length: {len(REQUEST)}") + REQUEST, ("body_unwanted",),
         KEPT),
     Row("len-head-body", "R-LEN-8",
         head("HEAD / HTTP/1.1", f"Content-Length: {len(REQUEST)}") + REQUEST,
-        ("bad_request",), KEPT, head=True),
+        ("body_unwanted",), KEPT, head=True),
     bad("len-get-chunked", "R-LEN-8",
-        get("Transfer-Encoding: chunked") + CHUNKS),
+        get("Transfer-Encoding: chunked") + CHUNKS, "body_unwanted"),
     bad("len-get-body-far-end", "R-LEN-8",
-        get("Content-Length: 16000000") + REQUEST),
+        get("Content-Length: 16000000") + REQUEST, "body_unwanted"),
 
     # ---- R-LEN-9: a client that leaves ---------------------------------------------------------
     Row("len-end-before-request", "R-LEN-9", b"", (), CLOSED, eof=True),

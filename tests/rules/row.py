@@ -67,9 +67,15 @@ def fault_rows():
     path = os.path.join(ROOT, "src", "base", "fault.def")
     with open(path, encoding="ascii") as file:
         found = re.findall(
-            r'^FAULT\(\w+, "(\w+)", (\d+),[^"]*\n?\s*"([^"]*)"\)',
+            r'^FAULT\(\w+, "(\w+)", (\d+),[^"]*((?:"(?:[^"\\]|\\.)*"\s*)+)\)',
             file.read(), re.M)
-    return {word: (int(status), text) for word, status, text in found}
+    return {word: (int(status), c_text(text)) for word, status, text in found}
+
+
+def c_text(literals):
+    """The text of C string literals that stand side by side."""
+    parts = re.findall(r'"((?:[^"\\]|\\.)*)"', literals)
+    return re.sub(r"\\(.)", r"\1", "".join(parts))
 
 
 # ---- how rows are written -------------------------------------------------
