@@ -168,6 +168,7 @@ static inline void gw_start(struct gw *gw)
 static inline void gw_fini(struct gw *gw)
 {
     worker_stop(gw->w);
+    worker_free(gw->w);
     loop_free(gw->loop); /* frees the last snapshot by its message */
     assert_int_equal(scoreboard_count(gw->world.scoreboard), 0);
     build_world_fini(&gw->world);
