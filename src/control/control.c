@@ -41,6 +41,7 @@ struct control {
     struct build_world world;
     struct worker **workers;
     size_t n_workers;
+    struct pool_peers peers; /* the pools of all workers */
     struct snapshot *current;
     struct admin *admin;
     struct watch *watch;
@@ -487,8 +488,14 @@ static void control_start_workers(struct control *c)
 {
     c->n_workers = c->world.n_workers;
     c->workers = mem_new_array(c->n_workers, sizeof(*c->workers));
+    c->peers.sets = mem_new_array(c->n_workers, sizeof(*c->peers.sets));
     for (size_t i = 0; i < c->n_workers; i++) {
         c->workers[i] = worker_new((unsigned)i, &control_worker_ops, c);
+        c->peers.sets[c->peers.n++] = &c->workers[i]->pools;
+    }
+    /* Workers look at it when they have a snapshot, which comes by mail. */
+    for (size_t i = 0; i < c->n_workers; i++) {
+        c->workers[i]->pools.peers = &c->peers;
     }
 }
 
@@ -604,7 +611,11 @@ void control_free(struct control *c)
     for (size_t i = 0; i < c->n_workers; i++) {
         worker_stop(c->workers[i]);
     }
+    for (size_t i = 0; i < c->n_workers; i++) {
+        worker_free(c->workers[i]);
+    }
     c->n_workers = 0;
+    mem_free(c->peers.sets);
     mem_free(c->workers);
     admin_free(c->admin);
     loop_free(c->loop); /* frees the last snapshots by posted messages */

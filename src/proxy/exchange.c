@@ -319,6 +319,9 @@ static enum fault exchange_overdue(const struct exchange *x, uint64_t now_ms)
     if (x->response_ms != 0 && !x->is_head_sent && now_ms >= x->response_ms) {
         return FAULT_RESPONSE_TIMEOUT;
     }
+    if (x->queue_ms != 0 && now_ms >= x->queue_ms) {
+        return FAULT_QUEUE_TIMEOUT;
+    }
     if (now_ms < x->active_ms + x->idle_timeout_ms) {
         return FAULT_NONE;
     }
@@ -329,6 +332,9 @@ static void exchange_on_timer(struct timer *t)
 {
     struct exchange *x = CONTAINER_OF(t, struct exchange, timer);
     const enum fault f = exchange_overdue(x, x->w->loop->now_ms);
+    if (f == FAULT_QUEUE_TIMEOUT) {
+        slot_count(&x->up->slot->n_queue_failures);
+    }
     if (f != FAULT_NONE) {
         exchange_fail(x, f, STR_NONE);
         return;
@@ -344,6 +350,9 @@ void exchange_arm(struct exchange *x)
     }
     if (x->response_ms != 0 && !x->is_head_sent && x->response_ms < at_ms) {
         at_ms = x->response_ms;
+    }
+    if (x->queue_ms != 0 && x->queue_ms < at_ms) {
+        at_ms = x->queue_ms;
     }
     timer_arm(&x->w->loop->wheel, &x->timer, at_ms);
 }
@@ -382,6 +391,7 @@ void exchange_finish(struct exchange *x)
     x->step = STEP_FINISH;
     x->end_us = loop_clock_us();
     exchange_attempt_end(x, false);
+    retry_end(x);
     filter_done(x);
     access_log_write(x);
     exchange_count(x);

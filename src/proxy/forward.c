@@ -391,6 +391,9 @@ static void forward_on_head(struct stream *s, struct head *h, bool is_end)
         }
         return;
     }
+    if (is_end && retry_answer(x, h)) {
+        return;
+    }
     forward_send_response(x, h, is_end);
 }
 

@@ -63,8 +63,11 @@ void worker_post_snapshot(struct worker *w, struct snapshot *snap);
 /* Control thread: stop accepting, finish what runs, then on_drained. The limit
  * is the snapshot's drain_timeout_ms. */
 void worker_post_drain(struct worker *w);
-/* Control thread: ends the thread at once, closing everything, and frees. */
+/* Control thread: ends the thread at once, closing everything. Other workers
+ * may still send it mail. */
 void worker_stop(struct worker *w);
+/* Control thread: frees a stopped worker, when all of them are stopped. */
+void worker_free(struct worker *w);
 
 /* Pins for those who hold on to a snapshot across turns. */
 void worker_pin(struct worker *w, struct snapshot *snap);

@@ -97,6 +97,10 @@ struct str balance_names(void);
  */
 int balance_pick(const struct balance *b, struct balance_pick *p);
 
+/* Would an endpoint be chosen if it had a place free? Then waiting makes sense,
+ * after balance_pick found none. */
+bool balance_is_full(const struct balance *b, const struct balance_pick *p);
+
 /* For policies: may endpoint i be chosen? */
 bool balance_is_usable(const struct balance_endpoint *eps,
                        int i,
