@@ -1,11 +1,13 @@
 #!/usr/bin/env bash
-# Runs the unit test programs of one build: run_unit.sh DIR NAME...
-# One line per program, the output of those that failed, and last the line
-# `unit: N passed, N failed` that counts single tests. A program that crashes,
-# hangs (60 s) or counts nothing is one failed test of its own.
+# Runs the test programs of one kind and build: run_unit.sh KIND DIR NAME...
+# One line per program, the figures it measured, the output of those that
+# failed, and last the line `KIND: N passed, N failed` that counts single tests.
+# A program that crashes, hangs (60 s) or counts nothing is one failed test of
+# its own.
 set -u
-dir=$1
-shift
+kind=$1
+dir=$2
+shift 2
 passed=0
 failed=0
 log=$(mktemp)
@@ -33,11 +35,12 @@ for name in "$@"; do
     failed=$((failed + bad))
     if [ "$status" -eq 0 ]; then
         printf 'ok    %-28s %3d passed\n' "$name" "$ok"
+        sed -n 's/^measured: /      /p' "$log"
     else
         printf 'FAIL  %-28s %3d passed, %d failed%s\n' "$name" "$ok" "$bad" \
             "$note"
         sed 's/^/      /' "$log"
     fi
 done
-printf 'unit: %d passed, %d failed\n' "$passed" "$failed"
+printf '%s: %d passed, %d failed\n' "$kind" "$passed" "$failed"
 [ "$failed" -eq 0 ]
