@@ -66,6 +66,10 @@ OBJ := $(SRC:src/%.c=$(VDIR)/obj/%.o)
 MAIN_OBJ := $(VDIR)/obj/main.o
 UNIT_SRC := $(sort $(wildcard tests/unit/test_*.c))
 UNIT_BIN := $(UNIT_SRC:tests/unit/%.c=$(VDIR)/test/%)
+LAW_SRC := $(sort $(wildcard tests/law/test_law_*.c))
+LAW_BIN := $(LAW_SRC:tests/law/%.c=$(VDIR)/test/%)
+MICRO_SRC := $(sort $(wildcard bench/micro/bench_*.c))
+MICRO_BIN := $(MICRO_SRC:bench/micro/%.c=$(VDIR)/bench/%)
 MODULES := $(patsubst modules/%/,%,$(sort $(dir $(wildcard modules/*/*.c))))
 MODULE_SO := $(MODULES:%=$(VDIR)/modules/%.so)
 TEST_MODULE_SO := $(patsubst tests/module/%.c,$(VDIR)/test/module/%.so,\
@@ -181,23 +185,40 @@ $(VDIR)/test/%: tests/unit/%.c $(LIB) $(FLAGS_STAMP)
 
 $(VDIR)/test/test_module: | $(TEST_MODULE_SO)
 
+# Laws are simulated on what the archive has, optimised as in the gateway.
+$(VDIR)/test/%: tests/law/%.c $(LIB) $(FLAGS_STAMP)
+	@mkdir -p $(@D)
+	$(call say,LAW,$<)
+	$(Q)$(CC) $(TEST_CFLAGS) $(ALL_LDFLAGS) -MMD -MP -MF $@.d -o $@ $< $(LIB) \
+	  -lcmocka $(LIBS) -lm
+
+$(VDIR)/bench/%: bench/micro/%.c $(LIB) $(FLAGS_STAMP)
+	@mkdir -p $(@D)
+	$(call say,BENCH,$<)
+	$(Q)$(CC) $(TEST_CFLAGS) $(ALL_LDFLAGS) -MMD -MP -MF $@.d -o $@ $< $(LIB) \
+	  $(LIBS)
+
 # The short name for one test of the chosen variant.
 build/test/%: $(VDIR)/test/%
 	@mkdir -p $(@D)
 	@ln -sf ../../$< $@
 
 .PHONY: test
-test: ## install what tests need, run the unit tests, the wire tests and the rule tables
+test: ## install what tests need, run the unit tests, the laws, the wire tests and the rule tables
 	@tests/packages.sh build run test
 	@$(MAKE) --no-print-directory -j$(J) all unit-build
-	@$(MAKE) --no-print-directory -k unit wire rules
+	@$(MAKE) --no-print-directory -k unit law wire rules
 
 .PHONY: unit-build
-unit-build: $(UNIT_BIN)
+unit-build: $(UNIT_BIN) $(LAW_BIN)
 
 .PHONY: unit
 unit: $(UNIT_BIN) ## build and run the unit tests
-	@tests/run_unit.sh $(VDIR)/test $(notdir $(UNIT_BIN))
+	@tests/run_unit.sh unit $(VDIR)/test $(notdir $(UNIT_BIN))
+
+.PHONY: law
+law: $(LAW_BIN) ## prove the laws of balancing by simulation, and print their figures
+	@tests/run_unit.sh law $(VDIR)/test $(notdir $(LAW_BIN))
 
 PYTEST = DAEMUN_BIN=$(abspath $(BIN)) DEMO_BIN=$(abspath $(DEMO)) \
   DAEMUN_MODULES=$(abspath $(VDIR)/modules) \
@@ -227,14 +248,20 @@ venv: $(VENV)/stamp ## make the Python environment of the wire tests
 asan: ## build with ASan and UBSan, run the unit and wire tests and the rule tables with it
 	@tests/packages.sh build run test
 	@$(MAKE) --no-print-directory -j$(J) VARIANT=asan all unit-build
-	@$(MAKE) --no-print-directory VARIANT=asan -k unit wire rules
+	@$(MAKE) --no-print-directory VARIANT=asan -k unit law wire rules
 
 .PHONY: tsan
 tsan: ## build with TSan, run the unit tests and the wire tests marked reload or balance
 	@tests/packages.sh build run test
 	@$(MAKE) --no-print-directory -j$(J) VARIANT=tsan all unit-build
 	@$(MAKE) --no-print-directory VARIANT=tsan \
-	  WIRE_ARGS='-m "reload or balance"' -k unit wire
+	  WIRE_ARGS='-m "reload or balance"' -k unit law wire
+
+# ---- benchmarks ------------------------------------------------------------
+
+.PHONY: bench-micro
+bench-micro: $(MICRO_BIN) ## measure single functions: ns per pick, time to build a table
+	@for program in $(MICRO_BIN); do $$program || exit 1; done
 
 # ---- the state of the code -------------------------------------------------
 
@@ -245,7 +272,7 @@ lint: ## check layers, sizes, tables, format, warnings of two compilers, clang-t
 
 # What lint compiles: every object that carries our warnings.
 .PHONY: objects
-objects: $(OBJ) $(wildcard $(MAIN_OBJ)) $(if $(wildcard src/main.c),$(MAIN_OBJ)) $(DEMO_OBJ) $(MODULE_SO) $(TEST_MODULE_SO) unit-build
+objects: $(MICRO_BIN) $(OBJ) $(wildcard $(MAIN_OBJ)) $(if $(wildcard src/main.c),$(MAIN_OBJ)) $(DEMO_OBJ) $(MODULE_SO) $(TEST_MODULE_SO) unit-build
 
 .PHONY: conform
 conform: all ## run the conformance suites that others wrote through the gateway
@@ -315,4 +342,5 @@ help: ## list these targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  %-9s %s\n", $$1, $$2 }' \
 	  $(MAKEFILE_LIST)
 
--include $(OBJ:.o=.d) $(MAIN_OBJ:.o=.d) $(DEMO_OBJ:.o=.d) $(UNIT_BIN:%=%.d)
+-include $(OBJ:.o=.d) $(MAIN_OBJ:.o=.d) $(DEMO_OBJ:.o=.d) $(UNIT_BIN:%=%.d) \
+  $(LAW_BIN:%=%.d) $(MICRO_BIN:%=%.d)

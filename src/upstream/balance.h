@@ -30,8 +30,8 @@ struct balance_endpoint {
 
 struct balance_settings {
     uint32_t bounded_load_percent; /* 0: off; 125: at most 1.25x the mean */
-    uint32_t table_size;           /* maglev, rounded up to a prime; 0: 65537 */
-    uint32_t ring_points;          /* ring_hash: per unit of weight; 0: 160 */
+    uint32_t table_size;  /* maglev, rounded up to a prime; 0: enough */
+    uint32_t ring_points; /* ring_hash: per unit of weight; 0: 160 */
     uint64_t seed;
 };
 
