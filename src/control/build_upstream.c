@@ -500,7 +500,7 @@ static void build_queue(const struct node *n, struct upstream *up)
 
 static void build_retries(const struct node *n, struct upstream *up)
 {
-    const struct node *codes = settings_child(n, "retry_grpc_codes");
+    const struct node *codes = settings_sound_child(n, "retry_grpc_codes");
     up->n_retries_max = (uint32_t)settings_number(n, "retries_max");
     up->retry_budget_percent =
         (uint32_t)settings_number(n, "retry_budget_percent");
