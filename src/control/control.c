@@ -14,6 +14,7 @@
 #include "base/privilege.h"
 #include "control/admin.h"
 #include "control/build.h"
+#include "control/health.h"
 #include "control/module.h"
 #include "control/source_file.h"
 #include "control/watch.h"
@@ -38,6 +39,7 @@ struct control {
     size_t n_workers;
     struct snapshot *current;
     struct admin *admin;
+    struct health *health;
     struct watch *watch;
     struct event signal_event;
     int signal_fd;
@@ -130,9 +132,26 @@ static void control_on_drained(struct worker *w)
     loop_post(c->loop, control_count_drained, NULL);
 }
 
+static void control_look_at_failing(struct loop *loop, void *arg)
+{
+    struct control *c = loop->owner;
+    if (c->health != NULL) {
+        health_failing(c->health, arg);
+    }
+}
+
+/* Worker's thread. The message comes before the one that the worker left the
+ * snapshot, so the slot is still there when it is read. */
+static void control_on_failing(struct worker *w, struct slot *slot)
+{
+    struct control *c = w->owner;
+    loop_post(c->loop, control_look_at_failing, slot);
+}
+
 static const struct worker_owner_ops control_worker_ops = {
     .on_snapshot_left = control_on_snapshot_left,
     .on_drained = control_on_drained,
+    .on_failing = control_on_failing,
 };
 
 /* Watches every PATH of the tree, and every file that was included. */
@@ -233,6 +252,7 @@ static void control_log_problems(const struct error *err)
 
 static void control_publish(struct control *c, struct snapshot *snap)
 {
+    health_watch(c->health, snap);
     c->current = snap;
     c->n_snapshots++;
     c->reloaded_wall_us = c->loop->wall_us;
@@ -584,6 +604,7 @@ static bool control_start(struct control *c,
         return false;
     }
     control_start_workers(c);
+    c->health = health_new(c->loop);
     control_publish(c, snap);
     c->watch = watch_new(c->loop, control_on_file_change, c);
     control_watch_files(c);
@@ -661,6 +682,9 @@ void control_free(struct control *c)
     }
     c->n_workers = 0;
     mem_free(c->workers);
+    struct health *health = c->health;
+    c->health = NULL; /* messages that are still on their way find none */
+    health_free(health);
     admin_free(c->admin);
     loop_free(c->loop); /* frees the last snapshots by posted messages */
     build_world_fini(&c->world);

@@ -104,6 +104,8 @@ bool settings_check(struct node *root, struct error *err);
  * something, things that exclude each other. Called at the end of
  * settings_check; leaves out what has a problem of its own already. */
 bool settings_check_cross(const struct node *root, struct error *err);
+/* Of it: health checks and ejection of one upstream. */
+void settings_check_health(const struct node *up, struct error *err);
 
 /* Accessors after a successful check. `n` may be NULL: then the result is
  * NULL, 0 or the like. A value that is not given is the row's default; a group

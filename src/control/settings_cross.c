@@ -252,6 +252,7 @@ static void settings_cross_upstream(struct settings_cross *x,
     settings_cross_protocol(x, up);
     settings_cross_balance(x, settings_child(up, "balance"));
     settings_cross_endpoints(x, settings_child(up, "endpoints"));
+    settings_check_health(up, x->err);
 }
 
 /* ---- references --------------------------------------------------------- */

@@ -250,10 +250,12 @@ void exchange_fail(struct exchange *x, enum fault f, struct str detail)
     if (detail.p != NULL) {
         x->detail = arena_copy(&x->arena, detail);
     }
+    outcome_fault(x, f);
     exchange_attempt_end(x, row->blame == BLAME_UPSTREAM);
     if (retry_try(x, f)) {
         return;
     }
+    f = outcome_told(x, f);
     x->fault = f;
     if (x->is_head_sent) {
         forward_cut(x, f);
@@ -341,6 +343,7 @@ void exchange_finish(struct exchange *x)
     }
     x->is_finished = true;
     x->step = STEP_FINISH;
+    outcome_answer(x);
     exchange_attempt_end(x, false);
     filter_done(x);
     access_log_write(x);

@@ -87,6 +87,7 @@ struct exchange {
     uint64_t response_us;
     int status;
     int grpc_status;
+    int answer_status;    /* of the endpoint's final head; 0: none came */
     bool is_attempt_open; /* counted on the scoreboard */
     bool is_head_sent;    /* a final head went to the client */
     bool is_head_up_sent; /* the request's head went to the upstream */
@@ -152,6 +153,14 @@ void forward_cut(struct exchange *x, enum fault f);
 /* retry.c */
 /* True when another attempt is allowed for this fault; makes it. */
 bool retry_try(struct exchange *x, enum fault f);
+
+/* outcome.c: what an attempt says about the health of its endpoint. Called
+ * before exchange_attempt_end. */
+void outcome_fault(struct exchange *x, enum fault f);
+void outcome_answer(struct exchange *x);
+/* What the client is told: no connection where no endpoint is up at all is
+ * "no endpoint" (503), not a bad gateway. */
+enum fault outcome_told(const struct exchange *x, enum fault f);
 
 /* reply.c: answers of the gateway itself. Each ends the exchange. */
 void reply_fault(struct exchange *x, enum fault f);
