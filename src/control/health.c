@@ -12,6 +12,7 @@
 #include "base/log.h"
 #include "base/mem.h"
 #include "control/probe.h"
+#include "upstream/queue.h"
 
 #include <stdio.h>
 
@@ -64,7 +65,8 @@ static void health_log_panic(const struct upstream *up, bool is_panic)
     }
 }
 
-/* Counts anew; decides whether it fails open. */
+/* Counts anew; decides whether it fails open. Requests that wait for a place
+ * look again: there may be one now, or none that is worth waiting for. */
 static void health_count(const struct upstream *up)
 {
     struct vitals *v = &up->slot->vitals;
@@ -86,6 +88,7 @@ static void health_count(const struct upstream *up)
     if (is_panic != was_panic) {
         health_log_panic(up, is_panic);
     }
+    queue_wake_all(up->slot->queue);
 }
 
 static uint32_t health_n_ejected(const struct upstream *up)

@@ -59,8 +59,8 @@ static void settings_health_port(const struct node *up,
                                  const struct node *check,
                                  struct error *err)
 {
-    const struct node *list = settings_child(up, "endpoints");
-    if (settings_number(check, "port") == 0) {
+    const struct node *list = settings_sound_child(up, "endpoints");
+    if (list == NULL || settings_number(check, "port") == 0) {
         return;
     }
     for (const struct node *m = list->first; m != NULL; m = m->next) {
@@ -75,11 +75,12 @@ static void settings_health_port(const struct node *up,
 
 static void settings_health_check(const struct node *up, struct error *err)
 {
-    const struct node *check = settings_child(up, "health_check");
+    const struct node *check = settings_sound_child(up, "health_check");
     if (check == NULL || !settings_has(check, "kind")) {
         return;
     }
-    const bool is_grpc = str_eq(settings_text(check, "kind"), STR("grpc"));
+    const bool is_grpc = str_eq(settings_text(check, "kind"), STR("grpc")) &&
+                         settings_is_sound(settings_child(up, "protocol"));
     const int64_t min = settings_number(check, "status_min");
     const int64_t max = settings_number(check, "status_max");
     settings_health_kind(check, err);
@@ -110,7 +111,10 @@ static void settings_health_check(const struct node *up, struct error *err)
 
 static void settings_health_ejection(const struct node *up, struct error *err)
 {
-    const struct node *e = settings_child(up, "ejection");
+    const struct node *e = settings_sound_child(up, "ejection");
+    if (e == NULL) {
+        return;
+    }
     const int64_t base = settings_number(e, "base_ms");
     const int64_t max = settings_number(e, "max_ms");
     if (base > max) {

@@ -143,9 +143,10 @@ static void test_scoreboard__prints_each_metric_as_a_group(void **state)
     }
     assert_non_null(strstr(text, "dm_endpoint_retries_total{upstream=\"web\","
                                  "endpoint=\"b:80\"} 1152921504606846976\n"));
-    assert_int_equal(text_count(text, "# HELP "), 18);
-    assert_int_equal(text_count(text, "# TYPE "), 18);
-    assert_int_equal(text_count(text, "\n"), 36 + 13 * 2 + 5);
+    assert_int_equal(text_count(text, "# HELP "), 21);
+    assert_int_equal(text_count(text, "# TYPE "), 21);
+    assert_int_equal(text_count(text, "
+"), 42 + 13 * 2 + 8);
     mem_free(text);
     scoreboard_free(sb);
 }
