@@ -11,44 +11,7 @@
 #include "base/log.h"
 #include "base/mem.h"
 #include "base/metric.h"
-#include "upstream/queue.h"
-
-struct pool {
-    struct pool_set *set;
-    struct slot *slot;
-    struct list idle;        /* pool_conn: HTTP/1.1, free; newest first */
-    struct list multiplexed; /* pool_conn: HTTP/2 */
-    struct list others;      /* pool_conn: connecting, or busy HTTP/1.1 */
-    struct list waiting;     /* pool_request */
-    struct list fresh;       /* pool_request: waits for a place of its own */
-    uint32_t n_idle;
-    uint32_t n_waiting;
-    uint32_t n_connecting; /* those for the waiting list, not fresh ones */
-    uint32_t n_conns;
-    uint32_t n_keep_alive_max;
-    uint32_t n_fresh;
-    bool is_shared; /* HTTP/2, or may be: one connection serves many */
-    bool is_turn;   /* the ticket's: a place may be free */
-    struct queue_ticket *ticket; /* in the slot's queue; NULL: in none */
-    struct deferred serve; /* hands connections out at the end of the turn */
-};
-
-struct pool_conn {
-    struct list node;     /* in one of the lists of its pool */
-    struct list set_node; /* in set->conns */
-    struct pool *pool;    /* NULL: retired */
-    struct pool_set *set;
-    struct conn *conn;
-    struct codec *codec;        /* NULL while connecting */
-    struct pool_request *fresh; /* the one request it was made for */
-    struct timer idle_timer;
-    struct deferred gone; /* after the descriptor is closed */
-    enum upstream_protocol protocol;
-    const struct codec_limits *limits;
-    uint32_t keep_alive_idle_ms;
-    bool is_fresh; /* never shared */
-    bool is_idle;  /* in pool->idle */
-};
+#include "upstream/pool_line.h"
 
 static void pool_conn_detach(struct pool_conn *pc)
 {
@@ -195,19 +158,13 @@ static void pool_serve_later(struct pool *p)
     }
 }
 
-/* Does somebody else wait for one of the places that we hold? */
-static bool pool_is_wanted(const struct pool *p)
-{
-    return p->n_fresh > 0 ||
-           queue_length(p->slot->queue) > (p->ticket != NULL ? 1u : 0u);
-}
-
 /* May a connection without streams wait for others? */
 static bool pool_conn_is_kept(const struct pool_conn *pc)
 {
     const struct pool *p = pc->pool;
     return p != NULL && !pc->is_fresh &&
-           (p->n_waiting > 0 || (!pc->set->is_draining && !pool_is_wanted(p)));
+           (p->n_waiting > 0 ||
+            (!pc->set->is_draining && !pool_line_is_wanted(p)));
 }
 
 /* An HTTP/1.1 connection is free, or an HTTP/2 one has room. */
@@ -441,96 +398,7 @@ static void pool_connect(struct pool *p,
                    pool_conn_on_connect_timer);
 }
 
-/* Asks for the connection that has waited longest, or for one that is shared:
- * it takes no new streams then, and closes when the last one has ended. */
-static void pool_give_up_one(struct pool *p)
-{
-    struct list *it;
-    for (it = p->idle.prev; it != &p->idle; it = it->prev) {
-        struct codec *k = CONTAINER_OF(it, struct pool_conn, node)->codec;
-        if (codec_capacity(k) > 0) {
-            codec_drain(k);
-            return;
-        }
-    }
-    for (it = p->multiplexed.next; it != &p->multiplexed; it = it->next) {
-        struct codec *k = CONTAINER_OF(it, struct pool_conn, node)->codec;
-        if (!k->is_draining) {
-            codec_drain(k);
-            return;
-        }
-    }
-}
-
-struct pool_ask {
-    struct pool_set *set;
-    uint32_t index;
-};
-
-/* Another worker's pool waits for a place. */
-static void pool_on_asked(struct loop *loop, void *arg)
-{
-    struct pool_ask *ask = arg;
-    struct pool_set *set = ask->set;
-    struct pool *p = ask->index < set->n_pools ? set->pools[ask->index] : NULL;
-    (void)loop;
-    if (p != NULL && pool_is_wanted(p)) {
-        pool_give_up_one(p);
-    }
-    mem_free(ask);
-}
-
-static void pool_ask_peers(struct pool *p)
-{
-    const struct pool_peers *peers = p->set->peers;
-    for (size_t i = 0; peers != NULL && i < peers->n; i++) {
-        if (peers->sets[i] == p->set) {
-            continue;
-        }
-        struct pool_ask *ask = mem_new(sizeof(*ask));
-        ask->set = peers->sets[i];
-        ask->index = p->slot->index;
-        loop_post(ask->set->loop, pool_on_asked, ask);
-    }
-}
-
-static void pool_leave_line(struct pool *p, bool has_place)
-{
-    if (p->ticket != NULL) {
-        queue_leave(p->ticket, has_place);
-        p->ticket = NULL;
-        p->is_turn = false;
-    }
-}
-
 static void pool_on_turn(void *owner);
-
-/* One more connection: a place among those of all workers, or a place in the
- * line for one. */
-static bool pool_take_place(struct pool *p, uint32_t n_max)
-{
-    struct slot *s = p->slot;
-    if (p->ticket == NULL) {
-        if (queue_length(s->queue) == 0 &&
-            slot_take_place(&s->n_conns, n_max)) {
-            return true;
-        }
-        p->ticket = queue_enter(s->queue, p->set->loop, UINT32_MAX, NULL,
-                                pool_on_turn, p, &p->is_turn);
-        pool_ask_peers(p);
-        if (p->n_fresh > 0) {
-            pool_give_up_one(p); /* our own idle ones are of no use to it */
-        }
-    }
-    while (p->is_turn) {
-        if (slot_take_place(&s->n_conns, n_max)) {
-            pool_leave_line(p, true);
-            return true;
-        }
-        p->is_turn = !queue_stay(p->ticket);
-    }
-    return false;
-}
 
 /* Is there an HTTP/2 connection that has not told yet how much it takes? */
 static bool pool_is_unsettled(const struct pool *p)
@@ -559,14 +427,6 @@ static bool pool_has_shared(const struct pool *p)
     return false;
 }
 
-/* Is there a place without waiting in line for it? */
-static bool pool_has_place(const struct pool *p, uint32_t n_max)
-{
-    const struct slot *s = p->slot;
-    return p->ticket == NULL && queue_length(s->queue) == 0 &&
-           atomic_load_explicit(&s->n_conns, memory_order_relaxed) < n_max;
-}
-
 /* For whom a connection is needed next; NULL: for nobody. The endpoint is that
  * of the request which waits longest: its snapshot is pinned. */
 static struct pool_request *pool_needs(const struct pool *p)
@@ -582,7 +442,7 @@ static struct pool_request *pool_needs(const struct pool *p)
     }
     struct pool_request *r = CONTAINER_OF(first, struct pool_request, node);
     return p->is_shared && pool_has_shared(p) &&
-                   !pool_has_place(p, r->ep->n_conns_max)
+                   !pool_line_is_open(p, r->ep->n_conns_max)
                ? NULL
                : r;
 }
@@ -592,7 +452,7 @@ static void pool_connect_more(struct pool *p)
 {
     struct pool_request *r;
     while ((r = pool_needs(p)) != NULL) {
-        if (!pool_take_place(p, r->ep->n_conns_max)) {
+        if (!pool_line_take(p, r->ep->n_conns_max, pool_on_turn)) {
             return;
         }
         if (r->want_fresh) {
@@ -601,7 +461,7 @@ static void pool_connect_more(struct pool *p)
         }
         pool_connect(p, r->ep, r->want_fresh ? r : NULL);
     }
-    pool_leave_line(p, false);
+    pool_line_leave(p, false);
 }
 
 /* Hands out what is there, then connects for the rest. */
@@ -705,7 +565,7 @@ void pool_cancel(struct pool_request *r)
         conn_close(own->conn, CONN_CLOSED_BY_US);
     }
     if (p->n_waiting + p->n_fresh == 0) {
-        pool_leave_line(p, false);
+        pool_line_leave(p, false);
     }
 }
 
@@ -741,7 +601,7 @@ void pool_retire(struct pool_set *set, const struct slot *slot)
     pool_leave_all(&p->idle);
     pool_leave_all(&p->multiplexed);
     pool_leave_all(&p->others);
-    pool_leave_line(p, false);
+    pool_line_leave(p, false);
     loop_defer_cancel(&p->serve);
     mem_free(p);
 }
@@ -802,7 +662,7 @@ void pool_set_fini(struct pool_set *set)
     pool_set_close(set);
     for (uint32_t i = 0; i < set->n_pools; i++) {
         if (set->pools[i] != NULL) {
-            pool_leave_line(set->pools[i], false);
+            pool_line_leave(set->pools[i], false);
             loop_defer_cancel(&set->pools[i]->serve);
             mem_free(set->pools[i]);
         }
