@@ -145,8 +145,7 @@ static void test_scoreboard__prints_each_metric_as_a_group(void **state)
                                  "endpoint=\"b:80\"} 1152921504606846976\n"));
     assert_int_equal(text_count(text, "# HELP "), 21);
     assert_int_equal(text_count(text, "# TYPE "), 21);
-    assert_int_equal(text_count(text, "
-"), 42 + 13 * 2 + 8);
+    assert_int_equal(text_count(text, "\n"), 42 + 13 * 2 + 8);
     mem_free(text);
     scoreboard_free(sb);
 }
