@@ -40,11 +40,11 @@ struct slot {
     /* Of an upstream: requests that wait for a place on an endpoint. Of an
      * endpoint: pools that wait for a connection. */
     struct queue *queue;
-    uint32_t index;        /* dense number: workers' pools use it */
-    uint32_t n_refs;       /* control thread: snapshots that use it */
-    char *key;             /* "endpoint|..." or "upstream|..." */
-    char *upstream_name;   /* labels for /metrics */
-    char *endpoint_id;     /* NULL: slot of a whole upstream */
+    uint32_t index;      /* dense number: workers' pools use it */
+    uint32_t n_refs;     /* control thread: snapshots that use it */
+    char *key;           /* "endpoint|..." or "upstream|..." */
+    char *upstream_name; /* labels for /metrics */
+    char *endpoint_id;   /* NULL: slot of a whole upstream */
     /* Control thread only. */
     _Alignas(64) struct vitals vitals;
 };

@@ -411,7 +411,7 @@ def test_all_down(gateway, make, floor):
     for i in range(20):
         got = ask(g.port(), f"/{i}")
         assert got.status == 503
-        assert got.headers["retry-after"] == "1"
+        assert got.headers["retry-after"] in ("1", "2", "3")
     assert time.monotonic() - begin < 5
     assert g.access_log(path="/19")["fault"] == "no_endpoint"
     assert g.metric("dm_exchanges") == 0
