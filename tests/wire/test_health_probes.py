@@ -5,10 +5,10 @@ import time
 
 import pytest
 
-from lib.client import ask
+from lib.client import ask, connect, request
 from lib.gateway import check_conf
 from lib.server import counts, reply
-from lib.wait import wait_until
+from lib.wait import PATIENCE, wait_until
 
 pytestmark = pytest.mark.balance
 FAST = "interval_ms = 50; timeout_ms = 2000;"
@@ -397,3 +397,40 @@ def test_counts(gateway, pair):
     assert g.metric(of(b0, "requests_total")) == 0
     assert g.metric("dm_exchanges_total") == 0
     assert counts([b0])["b0"] >= 3
+
+
+def test_who_waits_in_line_goes_to_an_endpoint_that_came_up(gateway, backend):
+    """A request in the queue does not wait for a place on an endpoint that is
+    busy when another one has come up."""
+    held = threading.Event()
+    inside = threading.Event()
+
+    def slow(_):
+        inside.set()
+        held.wait(PATIENCE)
+        return reply(200, "busy")
+
+    busy = backend(slow)
+    back = backend(lambda _: reply(200, "back"))
+    back.pause()
+    back.drop_conns()
+    g = gateway(f"""
+listeners = ( {{ name = "http"; address = "127.0.0.1:@http@"; }} );
+upstreams = {{ u = {{
+  endpoints = ( {{ address = "{busy}"; max_requests = 1; }},
+                {{ address = "{back}"; }} );
+  health_check = {{ kind = "tcp"; interval_ms = 50; rise = 1; fall = 1; }};
+  healthy_min_percent = 10; queue_timeout_ms = 60000;
+  response_timeout_ms = 60000; }}; }};
+routes = ( {{ path_prefix = "/"; upstream = "u"; }} );
+""")
+    g.wait_metric('dm_upstream_endpoints_up{upstream="u"}', 1)
+    with connect(g.port()) as first, connect(g.port()) as second:
+        first.send(request("/first"))
+        assert inside.wait(PATIENCE)
+        second.send(request("/second"))
+        g.wait_metric('dm_upstream_queue_length{upstream="u"}', 1)
+        back.resume()
+        assert second.recv_response().text == "back"
+        held.set()
+        assert first.recv_response().text == "busy"
