@@ -234,6 +234,7 @@ void forward_begin(struct exchange *x, struct codec *k)
 {
     struct head out;
     x->us = codec_open(k, &forward_upstream_ops, x, &x->arena);
+    x->answer_status = 0;
     if (!forward_make_head(x, &out)) {
         exchange_fail(x, FAULT_HEAD_TOO_LARGE, STR_NONE);
         return;
@@ -338,6 +339,7 @@ static void forward_begin_tunnel(struct exchange *x, struct head *h)
         return;
     }
     x->is_tunnel = true;
+    x->answer_status = 101;
     x->upload.is_done = false;
     x->response = h;
     x->status = 101;
@@ -367,6 +369,7 @@ void forward_pass_response(struct exchange *x, struct head *h)
 static void
 forward_send_response(struct exchange *x, struct head *h, bool is_end)
 {
+    x->answer_status = h->status;
     if (!forward_edit_response(x, h)) {
         return;
     }
