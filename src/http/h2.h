@@ -85,6 +85,7 @@ struct h2 {
     /* Of the next frame, as far as it came; of PRIORITY also whom it names. */
     uint8_t frame_head[13];
     uint8_t frame_head_len;
+    uint8_t n_head_early; /* its bytes of earlier reads, not with nghttp2 yet */
     bool is_settings_seen; /* the peer's first SETTINGS came */
     bool is_ending;        /* GOAWAY is queued or sent, input ignored */
     bool is_failed;        /* is_ending, and all streams were told */
@@ -122,6 +123,7 @@ struct h2_stream {
     struct buf out;           /* from the owner, not yet on the conn */
     nghttp2_nv *out_trailers; /* one block with its text; NULL: none */
     size_t n_out_trailers;
+    int64_t in_left;     /* of content_length, not told; -1: not announced */
     int64_t out_left;    /* of content_length; -1: not announced */
     size_t n_unconsumed; /* counted against the windows */
     uint64_t out_ms;     /* bytes of `out` moved last */
@@ -211,6 +213,12 @@ void h2_stream_drop_out(struct h2_stream *st);
 void h2_stream_reset(struct h2 *h2, struct h2_stream *st, uint32_t code);
 /* Tells the owner of a fault, at most once. */
 void h2_stream_fail(struct h2 *h2, struct h2_stream *st, enum fault f);
+/* How much of `len` bytes that came may be told: the last byte of an announced
+ * length waits for END_STREAM, for only then is the message known to be no
+ * longer (R-H2-6), and the other side must not take it for whole before. */
+size_t h2_stream_tellable(const struct h2_stream *st, size_t len);
+/* `len` bytes are about to be told. */
+void h2_stream_count(struct h2_stream *st, size_t len);
 /* Tells everything that can be told; `is_last`: credit does not matter. */
 void h2_stream_deliver(struct h2 *h2, struct h2_stream *st, bool is_last);
 /* deliver, fault, room, and the end of st when nobody needs it. */

@@ -18,6 +18,7 @@ struct h2_stream *h2_stream_new(struct h2 *h2)
     st->s.codec = k;
     st->s.is_first = k->n_requests == 0;
     st->is_server = k->is_server;
+    st->in_left = -1;
     st->out_left = -1;
     buf_init(&st->in, &k->loop->bufs);
     buf_init(&st->out, &k->loop->bufs);
@@ -126,8 +127,23 @@ static void h2_stream_tell_head(struct h2_stream *st)
     const bool is_end =
         st->is_in_ended && buf_len(&st->in) == 0 && st->trailers == NULL;
     st->is_head_told = true;
+    st->in_left = st->head->content_length;
     s->is_in_done = is_end;
     s->ops->on_head(s, st->head, is_end);
+}
+
+size_t h2_stream_tellable(const struct h2_stream *st, size_t len)
+{
+    const bool is_last =
+        len > 0 && st->in_left >= 0 && (uint64_t)st->in_left <= len;
+    return is_last && !st->is_in_ended ? len - 1 : len;
+}
+
+void h2_stream_count(struct h2_stream *st, size_t len)
+{
+    if (st->in_left >= 0) {
+        st->in_left -= (int64_t)len;
+    }
 }
 
 static void
@@ -139,10 +155,15 @@ h2_stream_tell_data(struct h2 *h2, struct h2_stream *st, bool is_last)
            (is_last || s->n_uncredited < most)) {
         const struct str piece = buf_peek(&st->in);
         const size_t room = is_last ? piece.len : most - s->n_uncredited;
-        const size_t len = piece.len < room ? piece.len : room;
+        const size_t len =
+            h2_stream_tellable(st, piece.len < room ? piece.len : room);
+        if (len == 0) {
+            break;
+        }
         const bool is_end =
             st->is_in_ended && st->trailers == NULL && len == buf_len(&st->in);
         s->n_uncredited += len;
+        h2_stream_count(st, len);
         s->is_in_done = is_end;
         st->is_delivering = true;
         s->ops->on_data(s, (const uint8_t *)piece.p, len, is_end);
