@@ -211,6 +211,9 @@ h2_input_end_response(struct h2 *h2, struct h2_stream *st, bool is_end)
         return;
     }
     st->is_head_done = !is_interim;
+    if (!is_interim && !is_end && st->head->content_length == 0) {
+        return; // It looks whole: told when END_STREAM says that it is.
+    }
     st->is_head_told = !is_interim;
     st->in_left = is_interim ? -1 : st->head->content_length;
     st->is_in_ended = is_end;

@@ -141,7 +141,7 @@ class H2Conn:
         self.is_played = False
 
     def hello(self):
-        self.sock.sendall(HELLO)
+        self.sock.sendall(self.player.hello)
 
     def ok(self, request):
         return (frames.frame(frames.HEADERS, request.number,
@@ -222,6 +222,7 @@ class Player:
         self.requests = []  # in the order of their heads
         self.errors = []
         self.play = None
+        self.hello = HELLO
         self.is_stopping = False
         self.thread = threading.Thread(target=self.run, daemon=True)
         self.thread.start()
@@ -306,12 +307,14 @@ class Player:
         sent = play.sent
         raw = sent(request.number) if callable(sent) else sent
         note(self.name, f"{conn.number} > {play.cut} {raw[:300]!r}")
-        conn.is_played = play.end in ("fin", "shut", "rst")
+        conn.is_played = play.end in ("fin", "shut", "rst now")
         if b" 101 " in raw[:13]:
             conn.is_tunnel = True
         if not send_pieces(conn.sock, raw, play.cut, play.seed):
             return
-        if play.end == "fin":
+        if play.end in ("fin", "rst now"):
+            if play.end == "rst now":
+                self.abort(conn)
             self.drop(conn)
         elif play.end == "shut":
             conn.sock.shutdown(socket.SHUT_WR)
@@ -358,12 +361,16 @@ class Player:
                     self.drop(conn)
         self.call(reset)
 
+    @staticmethod
+    def abort(conn):
+        conn.sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER,
+                             struct.pack("ii", 1, 0))
+
     def reset_conn(self, conn):
         """Ends a connection by a TCP reset."""
         def reset():
             if not conn.is_gone:
-                conn.sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER,
-                                     struct.pack("ii", 1, 0))
+                self.abort(conn)
                 self.drop(conn)
         self.call(reset)
 
