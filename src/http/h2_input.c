@@ -136,10 +136,9 @@ static int h2_input_on_invalid_header(nghttp2_session *session,
 static void h2_input_tell(struct h2_stream *st, const uint8_t *p, size_t len)
 {
     struct stream *const s = &st->s;
-    const size_t n = h2_stream_tellable(st, len);
+    const size_t n = h2_stream_take(st, len);
     if (n > 0) {
         s->n_uncredited += n;
-        h2_stream_count(st, n);
         s->ops->on_data(s, p, n, false);
     }
     if (n < len && !h2_input_is_deaf(st)) {

@@ -132,18 +132,19 @@ static void h2_stream_tell_head(struct h2_stream *st)
     s->ops->on_head(s, st->head, is_end);
 }
 
-size_t h2_stream_tellable(const struct h2_stream *st, size_t len)
+/* The last byte of an announced length waits for END_STREAM: only then is the
+ * message known to be no longer (R-H2-6), and the other side must not take it
+ * for whole before. */
+size_t h2_stream_take(struct h2_stream *st, size_t len)
 {
-    const bool is_last =
-        len > 0 && st->in_left >= 0 && (uint64_t)st->in_left <= len;
-    return is_last && !st->is_in_ended ? len - 1 : len;
-}
-
-void h2_stream_count(struct h2_stream *st, size_t len)
-{
-    if (st->in_left >= 0) {
-        st->in_left -= (int64_t)len;
+    if (st->in_left < 0) {
+        return len;
     }
+    if (len > 0 && (uint64_t)st->in_left <= len && !st->is_in_ended) {
+        len--;
+    }
+    st->in_left -= (int64_t)len;
+    return len;
 }
 
 static void
@@ -156,14 +157,13 @@ h2_stream_tell_data(struct h2 *h2, struct h2_stream *st, bool is_last)
         const struct str piece = buf_peek(&st->in);
         const size_t room = is_last ? piece.len : most - s->n_uncredited;
         const size_t len =
-            h2_stream_tellable(st, piece.len < room ? piece.len : room);
+            h2_stream_take(st, piece.len < room ? piece.len : room);
         if (len == 0) {
             break;
         }
         const bool is_end =
             st->is_in_ended && st->trailers == NULL && len == buf_len(&st->in);
         s->n_uncredited += len;
-        h2_stream_count(st, len);
         s->is_in_done = is_end;
         st->is_delivering = true;
         s->ops->on_data(s, (const uint8_t *)piece.p, len, is_end);
