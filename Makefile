@@ -10,6 +10,9 @@ VARIANT ?= release
 CC := $(if $(filter default,$(origin CC)),gcc,$(CC))
 PREFIX ?= /usr/local
 DESTDIR ?=
+# The conf file is where people look for it: /etc/daemun, unless all of the
+# installation has a folder of its own.
+SYSCONFDIR ?= $(if $(filter /usr /usr/local,$(PREFIX)),,$(PREFIX))/etc
 WERROR ?=
 J ?= $(shell nproc 2>/dev/null || echo 2)
 
@@ -63,6 +66,10 @@ OBJ := $(SRC:src/%.c=$(VDIR)/obj/%.o)
 MAIN_OBJ := $(VDIR)/obj/main.o
 UNIT_SRC := $(sort $(wildcard tests/unit/test_*.c))
 UNIT_BIN := $(UNIT_SRC:tests/unit/%.c=$(VDIR)/test/%)
+LAW_SRC := $(sort $(wildcard tests/law/test_law_*.c))
+LAW_BIN := $(LAW_SRC:tests/law/%.c=$(VDIR)/test/%)
+MICRO_SRC := $(sort $(wildcard bench/micro/bench_*.c))
+MICRO_BIN := $(MICRO_SRC:bench/micro/%.c=$(VDIR)/bench/%)
 MODULES := $(patsubst modules/%/,%,$(sort $(dir $(wildcard modules/*/*.c))))
 MODULE_SO := $(MODULES:%=$(VDIR)/modules/%.so)
 TEST_MODULE_SO := $(patsubst tests/module/%.c,$(VDIR)/test/module/%.so,\
@@ -178,31 +185,54 @@ $(VDIR)/test/%: tests/unit/%.c $(LIB) $(FLAGS_STAMP)
 
 $(VDIR)/test/test_module: | $(TEST_MODULE_SO)
 
+# Laws are simulated on what the archive has, optimised as in the gateway.
+$(VDIR)/test/%: tests/law/%.c $(LIB) $(FLAGS_STAMP)
+	@mkdir -p $(@D)
+	$(call say,LAW,$<)
+	$(Q)$(CC) $(TEST_CFLAGS) $(ALL_LDFLAGS) -MMD -MP -MF $@.d -o $@ $< $(LIB) \
+	  -lcmocka $(LIBS) -lm
+
+$(VDIR)/bench/%: bench/micro/%.c $(LIB) $(FLAGS_STAMP)
+	@mkdir -p $(@D)
+	$(call say,BENCH,$<)
+	$(Q)$(CC) $(TEST_CFLAGS) $(ALL_LDFLAGS) -MMD -MP -MF $@.d -o $@ $< $(LIB) \
+	  $(LIBS)
+
 # The short name for one test of the chosen variant.
 build/test/%: $(VDIR)/test/%
 	@mkdir -p $(@D)
 	@ln -sf ../../$< $@
 
 .PHONY: test
-test: ## install what tests need, run the unit tests and the wire tests
+test: ## install what tests need, run the unit tests, the laws, the wire tests and the rule tables
 	@tests/packages.sh build run test
 	@$(MAKE) --no-print-directory -j$(J) all unit-build
-	@$(MAKE) --no-print-directory -k unit wire
+	@$(MAKE) --no-print-directory -k unit law wire rules
 
 .PHONY: unit-build
-unit-build: $(UNIT_BIN)
+unit-build: $(UNIT_BIN) $(LAW_BIN)
 
 .PHONY: unit
 unit: $(UNIT_BIN) ## build and run the unit tests
-	@tests/run_unit.sh $(VDIR)/test $(notdir $(UNIT_BIN))
+	@tests/run_unit.sh unit $(VDIR)/test $(notdir $(UNIT_BIN))
+
+.PHONY: law
+law: $(LAW_BIN) ## prove the laws of balancing by simulation, and print their figures
+	@tests/run_unit.sh law $(VDIR)/test $(notdir $(LAW_BIN))
+
+PYTEST = DAEMUN_BIN=$(abspath $(BIN)) DEMO_BIN=$(abspath $(DEMO)) \
+  DAEMUN_MODULES=$(abspath $(VDIR)/modules) \
+  DAEMUN_TEST_MODULES=$(abspath $(VDIR)/test/module) \
+  DAEMUN_CC='$(CC)' DAEMUN_VARIANT=$(VARIANT) \
+  $(PY) -m pytest -c tests/pytest.ini --rootdir=tests $(WIRE_ARGS)
 
 .PHONY: wire
 wire: all $(TEST_MODULE_SO) $(VENV)/stamp ## run the wire tests (WIRE_ARGS='-m reload' chooses some)
-	@DAEMUN_BIN=$(abspath $(BIN)) DEMO_BIN=$(abspath $(DEMO)) \
-	  DAEMUN_MODULES=$(abspath $(VDIR)/modules) \
-	  DAEMUN_TEST_MODULES=$(abspath $(VDIR)/test/module) \
-	  DAEMUN_CC='$(CC)' DAEMUN_VARIANT=$(VARIANT) \
-	  $(PY) -m pytest -c tests/pytest.ini --rootdir=tests $(WIRE_ARGS) tests/wire
+	@$(PYTEST) tests/wire
+
+.PHONY: rules
+rules: all $(VENV)/stamp ## run the tables of what HTTP is accepted (WIRE_ARGS='-k hst-' chooses some)
+	@$(PYTEST) tests/rules
 
 $(VENV)/stamp: tests/requirements.txt
 	@test -x $(PY) && $(PY) -m pip --version >/dev/null 2>&1 || \
@@ -215,17 +245,23 @@ $(VENV)/stamp: tests/requirements.txt
 venv: $(VENV)/stamp ## make the Python environment of the wire tests
 
 .PHONY: asan
-asan: ## build with ASan and UBSan, run the unit and wire tests with it
+asan: ## build with ASan and UBSan, run the unit and wire tests and the rule tables with it
 	@tests/packages.sh build run test
 	@$(MAKE) --no-print-directory -j$(J) VARIANT=asan all unit-build
-	@$(MAKE) --no-print-directory VARIANT=asan -k unit wire
+	@$(MAKE) --no-print-directory VARIANT=asan -k unit law wire rules
 
 .PHONY: tsan
 tsan: ## build with TSan, run the unit tests and the wire tests marked reload or balance
 	@tests/packages.sh build run test
 	@$(MAKE) --no-print-directory -j$(J) VARIANT=tsan all unit-build
 	@$(MAKE) --no-print-directory VARIANT=tsan \
-	  WIRE_ARGS='-m "reload or balance"' -k unit wire
+	  WIRE_ARGS='-m "reload or balance"' -k unit law wire
+
+# ---- benchmarks ------------------------------------------------------------
+
+.PHONY: bench-micro
+bench-micro: $(MICRO_BIN) ## measure single functions: ns per pick, time to build a table
+	@for program in $(MICRO_BIN); do $$program || exit 1; done
 
 # ---- the state of the code -------------------------------------------------
 
@@ -236,7 +272,7 @@ lint: ## check layers, sizes, tables, format, warnings of two compilers, clang-t
 
 # What lint compiles: every object that carries our warnings.
 .PHONY: objects
-objects: $(OBJ) $(wildcard $(MAIN_OBJ)) $(if $(wildcard src/main.c),$(MAIN_OBJ)) $(DEMO_OBJ) $(MODULE_SO) $(TEST_MODULE_SO) unit-build
+objects: $(MICRO_BIN) $(OBJ) $(wildcard $(MAIN_OBJ)) $(if $(wildcard src/main.c),$(MAIN_OBJ)) $(DEMO_OBJ) $(MODULE_SO) $(TEST_MODULE_SO) unit-build
 
 .PHONY: conform
 conform: all ## run the conformance suites that others wrote through the gateway
@@ -259,21 +295,43 @@ docs: $(BIN) ## write docs/settings.md, docs/metrics.md and docs/faults.md from 
 
 # ---- install ---------------------------------------------------------------
 
+# Conf files and units, with the paths of this installation: what is relative
+# to the source tree, or to the folder of an example, would lead nowhere.
+INSTALL_SED := sed -e 's|@PREFIX@|$(PREFIX)|g' \
+  -e 's|@SYSCONFDIR@|$(SYSCONFDIR)|g' \
+  -e 's|"\(\.\./\)*build/release/modules/|"$(PREFIX)/lib/daemun/modules/|' \
+  -e 's|"\(\(\.\./\)*build/\)\{0,1\}certs/|"$(SYSCONFDIR)/daemun/certs/|g'
+
+# What an administrator edits is written once and then left alone.
+install_text = $(INSTALL_SED) $1 >$2 && chmod 0644 $2
+install_once = if [ -e $2 ]; then echo 'kept: $(strip $2)'; \
+  else $(call install_text,$1,$2); fi
+
 .PHONY: install
-install: all ## install under DESTDIR and PREFIX (default /usr/local)
-	install -d $(DESTDIR)$(PREFIX)/bin $(DESTDIR)$(PREFIX)/include/daemun \
-	  $(DESTDIR)$(PREFIX)/lib/daemun/modules \
-	  $(DESTDIR)$(PREFIX)/share/daemun/examples \
-	  $(DESTDIR)$(PREFIX)/lib/systemd/system
+install: all ## install under DESTDIR and PREFIX (default /usr/local; SYSCONFDIR: /etc)
+	install -d $(addprefix $(DESTDIR)$(PREFIX)/,bin include/daemun \
+	  lib/daemun/modules lib/systemd/system lib/sysusers.d \
+	  share/daemun/examples share/doc/daemun) \
+	  $(addprefix $(DESTDIR)$(SYSCONFDIR)/,daemun logrotate.d)
+	[ -d $(DESTDIR)$(SYSCONFDIR)/daemun/certs ] || \
+	  install -d -m 0700 $(DESTDIR)$(SYSCONFDIR)/daemun/certs
 	install -m 0755 $(BIN) $(DESTDIR)$(PREFIX)/bin/daemun
-	for f in $(wildcard include/daemun/*.h); do \
-	  install -m 0644 $$f $(DESTDIR)$(PREFIX)/include/daemun/ || exit 1; done
-	for f in $(MODULE_SO); do \
-	  install -m 0755 $$f $(DESTDIR)$(PREFIX)/lib/daemun/modules/ || exit 1; done
-	for f in $(wildcard conf/*.conf conf/examples/*.conf); do \
-	  install -m 0644 $$f $(DESTDIR)$(PREFIX)/share/daemun/examples/ || exit 1; done
-	sed 's|@PREFIX@|$(PREFIX)|g' conf/daemun.service \
-	  >$(DESTDIR)$(PREFIX)/lib/systemd/system/daemun.service
+	install -m 0644 include/daemun/*.h $(DESTDIR)$(PREFIX)/include/daemun/
+	install -m 0755 $(MODULE_SO) $(DESTDIR)$(PREFIX)/lib/daemun/modules/
+	install -m 0644 $(addprefix docs/,faults.md metrics.md modules.md \
+	  settings.md) $(DESTDIR)$(PREFIX)/share/doc/daemun/
+	@set -e; for f in conf/*.conf conf/examples/*.conf; do \
+	  $(call install_text,$$f,\
+	    $(DESTDIR)$(PREFIX)/share/daemun/examples/$${f##*/}); done
+	@for f in daemun.service daemun.socket; do \
+	  $(call install_text,conf/$$f,\
+	    $(DESTDIR)$(PREFIX)/lib/systemd/system/$$f) || exit 1; done
+	install -m 0644 conf/daemun.sysusers \
+	  $(DESTDIR)$(PREFIX)/lib/sysusers.d/daemun.conf
+	@$(call install_once,conf/daemun.logrotate,\
+	  $(DESTDIR)$(SYSCONFDIR)/logrotate.d/daemun)
+	@$(call install_once,conf/start.conf,\
+	  $(DESTDIR)$(SYSCONFDIR)/daemun/daemun.conf)
 
 .PHONY: clean
 clean: ## remove build/ (the certificate and the Python environment too)
@@ -284,4 +342,5 @@ help: ## list these targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  %-9s %s\n", $$1, $$2 }' \
 	  $(MAKEFILE_LIST)
 
--include $(OBJ:.o=.d) $(MAIN_OBJ:.o=.d) $(DEMO_OBJ:.o=.d) $(UNIT_BIN:%=%.d)
+-include $(OBJ:.o=.d) $(MAIN_OBJ:.o=.d) $(DEMO_OBJ:.o=.d) $(UNIT_BIN:%=%.d) \
+  $(LAW_BIN:%=%.d) $(MICRO_BIN:%=%.d)

@@ -38,8 +38,9 @@ static int main_version(void)
     printf("nghttp2 %s\n", nghttp2_version(0)->version_str);
     printf("xxHash %u.%u.%u\n", XXH_versionNumber() / 10000,
            XXH_versionNumber() / 100 % 100, XXH_versionNumber() % 100);
-    printf("libconfig %d.%d.%d\n", LIBCONFIG_VER_MAJOR, LIBCONFIG_VER_MINOR,
-           LIBCONFIG_VER_REVISION);
+    /* The one that cannot be asked which it is. */
+    printf("libconfig %d.%d.%d (built with)\n", LIBCONFIG_VER_MAJOR,
+           LIBCONFIG_VER_MINOR, LIBCONFIG_VER_REVISION);
     return 0;
 }
 
@@ -105,37 +106,69 @@ static int main_documents(const char *option)
     return -1;
 }
 
+struct main_options {
+    const char *conf_path;
+    bool is_test;
+    bool is_wrong;
+    bool want_version;
+    bool want_help;
+};
+
+static struct main_options main_parse(int argc, char **argv)
+{
+    struct main_options o = {0};
+    int option;
+    while ((option = getopt(argc, argv, "c:tVh")) != -1) {
+        switch (option) {
+        case 'c':
+            o.conf_path = optarg;
+            break;
+        case 't':
+            o.is_test = true;
+            break;
+        case 'V':
+            o.want_version = true;
+            break;
+        case 'h':
+            o.want_help = true;
+            break;
+        default:
+            o.is_wrong = true;
+            break;
+        }
+    }
+    return o;
+}
+
+/* A check ends in 0 or 1, whatever goes wrong. */
+static int main_misused(const struct main_options *o)
+{
+    if (!o->is_wrong) {
+        fputs("daemun: name the conf file with -c FILE\n", stderr);
+    }
+    fputs(main_usage, stderr);
+    return o->is_test ? 1 : 2;
+}
+
 int main(int argc, char **argv)
 {
-    const char *conf_path = NULL;
-    bool is_test = false;
-    int option;
     const int documents = argc == 2 ? main_documents(argv[1]) : -1;
     if (documents >= 0) {
         return documents;
     }
-    while ((option = getopt(argc, argv, "c:tVh")) != -1) {
-        switch (option) {
-        case 'c':
-            conf_path = optarg;
-            break;
-        case 't':
-            is_test = true;
-            break;
-        case 'V':
-            return main_version();
-        case 'h':
-            fputs(main_usage, stdout);
-            return 0;
-        default:
-            fputs(main_usage, stderr);
-            return 2;
-        }
+    const struct main_options o = main_parse(argc, argv);
+    if (o.is_wrong) {
+        return main_misused(&o);
     }
-    if (conf_path == NULL || optind != argc) {
-        fputs("daemun: name the conf file with -c FILE\n", stderr);
-        fputs(main_usage, stderr);
-        return 2;
+    if (o.want_version) {
+        return main_version();
     }
-    return is_test ? main_test(conf_path) : main_serve(conf_path);
+    if (o.want_help) {
+        fputs(main_usage, stdout);
+        return 0;
+    }
+    if (o.conf_path == NULL || optind != argc) {
+        return main_misused(&o);
+    }
+    return o.is_test ? main_test(o.conf_path) : main_serve(o.conf_path);
 }

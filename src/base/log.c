@@ -17,6 +17,7 @@
 #include "base/log_ring.h"
 #include "base/loop.h"
 #include "base/mem.h"
+#include "base/privilege.h"
 
 #include <errno.h>
 #include <poll.h>
@@ -47,7 +48,6 @@ struct log {
     /* What the writer thread is asked for. */
     pthread_mutex_t next_lock;
     struct log_file *next[LOG_N_TARGETS];
-    atomic_bool want_reopen;
     atomic_bool want_close;
     atomic_bool is_idle; /* the writer sleeps until it is woken */
     int wake_fd;
@@ -340,19 +340,6 @@ static void log_writer_switch(struct log *log)
     }
 }
 
-/* A file that cannot be opened again is kept: its lines are worth more. */
-static void log_writer_reopen(struct log *log)
-{
-    for (size_t i = 0; i < LOG_N_TARGETS; i++) {
-        struct log_file *f = log->files[i];
-        const int problem = log_file_reopen(f);
-        if (problem != 0) {
-            log_text(LOG_ERROR, "%s: cannot open this log file again: %s",
-                     f->path, strerror(problem));
-        }
-    }
-}
-
 static bool log_writer_has_lines(struct log *log)
 {
     struct log_ring *ring = atomic_load(&log->rings);
@@ -394,15 +381,16 @@ static void *log_writer_main(void *arg)
 {
     struct log *log = arg;
     bool is_last = false;
+    /* Started as root it has none after privilege_drop, and until then opens
+     * files as root; who was given some to begin with keeps none here. */
+    if (geteuid() != 0) {
+        privilege_drop_thread();
+    }
     while (!is_last) {
         /* Read first: lines written before log_close are then seen below. */
         is_last = atomic_load(&log->want_close);
-        const bool want_reopen = atomic_exchange(&log->want_reopen, false);
         const size_t n_bytes = log_writer_drain_all(log);
         log_writer_switch(log);
-        if (want_reopen) {
-            log_writer_reopen(log);
-        }
         if (!is_last) {
             log_writer_wait(log, n_bytes);
         }
@@ -424,7 +412,6 @@ static bool log_writer_start(struct log *log, struct error *err)
     }
     log->shared = log_ring_new();
     atomic_store(&log->want_close, false);
-    atomic_store(&log->want_reopen, false);
     sigfillset(&all);
     pthread_sigmask(SIG_SETMASK, &all, &before);
     const int problem =
@@ -444,10 +431,47 @@ static void log_offer_files(struct log *log,
 {
     pthread_mutex_lock(&log->next_lock);
     for (size_t i = 0; i < LOG_N_TARGETS; i++) {
-        log_file_free(log->next[i]);
-        log->next[i] = files[i];
+        if (files[i] != NULL) {
+            log_file_free(log->next[i]);
+            log->next[i] = files[i];
+        }
     }
     pthread_mutex_unlock(&log->next_lock);
+}
+
+static void log_free_files(struct log_file *files[static LOG_N_TARGETS])
+{
+    for (size_t i = 0; i < LOG_N_TARGETS; i++) {
+        log_file_free(files[i]);
+        files[i] = NULL;
+    }
+}
+
+bool log_use(struct log_file *files[static LOG_N_TARGETS],
+             enum log_level level,
+             struct error *err)
+{
+    struct log *log = &log_process;
+    const struct log_file *access = files[LOG_TO_ACCESS];
+    const bool has_access = access != NULL && access->fd >= 0;
+    const bool is_running = atomic_load(&log->is_open);
+    if (is_running) {
+        log_offer_files(log, files);
+        log_wake();
+    } else {
+        CHECK(files[LOG_TO_ERROR] != NULL && access != NULL);
+        memcpy(log->files, files, sizeof log->files);
+        if (!log_writer_start(log, err)) {
+            log_free_files(log->files);
+            return false;
+        }
+    }
+    atomic_store(&log->level, (int)level);
+    if (access != NULL) {
+        atomic_store(&log->is_access_on, has_access);
+    }
+    atomic_store(&log->is_open, true);
+    return true;
 }
 
 bool log_open(const char *error_path,
@@ -455,40 +479,14 @@ bool log_open(const char *error_path,
               enum log_level level,
               struct error *err)
 {
-    struct log *log = &log_process;
     struct log_file *files[LOG_N_TARGETS];
     files[LOG_TO_ERROR] = log_file_new(LOG_TO_ERROR, error_path, err);
     files[LOG_TO_ACCESS] = log_file_new(LOG_TO_ACCESS, access_path, err);
-    bool is_done = files[LOG_TO_ERROR] != NULL && files[LOG_TO_ACCESS] != NULL;
-    const bool is_running = atomic_load(&log->is_open);
-    if (is_done && !is_running) {
-        memcpy(log->files, files, sizeof files);
-        is_done = log_writer_start(log, err);
-        if (!is_done) {
-            memset(log->files, 0, sizeof log->files);
-        }
-    } else if (is_done) {
-        log_offer_files(log, files);
-        log_wake();
-    }
-    if (!is_done) {
-        log_file_free(files[LOG_TO_ERROR]);
-        log_file_free(files[LOG_TO_ACCESS]);
+    if (files[LOG_TO_ERROR] == NULL || files[LOG_TO_ACCESS] == NULL) {
+        log_free_files(files);
         return false;
     }
-    atomic_store(&log->level, (int)level);
-    atomic_store(&log->is_access_on, strcmp(access_path, "off") != 0);
-    atomic_store(&log->is_open, true);
-    return true;
-}
-
-void log_reopen(void)
-{
-    struct log *log = &log_process;
-    if (atomic_load(&log->is_open)) {
-        atomic_store(&log->want_reopen, true);
-        log_wake();
-    }
+    return log_use(files, level, err);
 }
 
 void log_close(void)
@@ -502,10 +500,8 @@ void log_close(void)
     CHECK(pthread_join(log->writer, NULL) == 0);
     close(log->wake_fd);
     log->wake_fd = -1;
-    for (size_t i = 0; i < LOG_N_TARGETS; i++) {
-        log_file_free(log->files[i]);
-        log->files[i] = NULL;
-    }
+    log_free_files(log->files);
+    log_free_files(log->next);
     struct log_ring *ring = atomic_exchange(&log->rings, NULL);
     while (ring != NULL) {
         struct log_ring *next = ring->next;

@@ -19,6 +19,7 @@ enum log_level { LOG_ERROR, LOG_WARN, LOG_INFO, LOG_DEBUG };
 enum log_target { LOG_TO_ERROR, LOG_TO_ACCESS, LOG_N_TARGETS };
 enum { LOG_RING_BYTES = 4 * 1024 * 1024, LOG_LINE_BYTES_MAX = 4096 };
 
+struct log_file;
 struct log_ring;
 
 /*
@@ -30,8 +31,15 @@ bool log_open(const char *error_path,
               const char *access_path,
               enum log_level level,
               struct error *err);
-/* Closes and opens the same paths again (SIGUSR1). Asynchronous. */
-void log_reopen(void);
+/*
+ * The second half of log_open: files that were opened by log_file_new take the
+ * place of those that are written. NULL: that one stays. Takes the files over,
+ * also when it fails, which it can only before the writer thread runs.
+ * Asynchronous: lines written before may still go to the files before.
+ */
+bool log_use(struct log_file *files[static LOG_N_TARGETS],
+             enum log_level level,
+             struct error *err);
 /*
  * Writes what is left, ends the writer thread, closes the files and frees the
  * rings: the threads that wrote to them have ended.

@@ -31,7 +31,6 @@ void log_file_free(struct log_file *f)
     if (f->is_ours) {
         close(f->fd);
     }
-    mem_free(f->path);
     mem_free(f);
 }
 
@@ -63,32 +62,15 @@ log_file_new(enum log_target target, const char *path, struct error *err)
     }
     if (is_ours && fd < 0) {
         error_add(err,
-                  "log: %s: cannot be opened for writing: %s; make its folder, "
+                  "%s: cannot be opened for writing: %s; make its folder, "
                   "or name another file",
                   path, strerror(errno));
         return NULL;
     }
     struct log_file *f = mem_new(sizeof *f);
-    f->path = mem_copy_text(path, strlen(path));
     f->is_ours = is_ours;
     log_file_set_fd(f, fd);
     return f;
-}
-
-int log_file_reopen(struct log_file *f)
-{
-    if (!f->is_ours) {
-        return 0;
-    }
-    const int fd = log_file_open(f->path);
-    if (fd < 0) {
-        return errno;
-    }
-    close(f->fd);
-    log_file_set_fd(f, fd);
-    f->is_mid_line = false;
-    f->is_stalled = false;
-    return 0;
 }
 
 /*

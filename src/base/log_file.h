@@ -16,7 +16,6 @@ struct error;
 enum { LOG_FILE_BLOCK_BYTES = 256 * 1024 };
 
 struct log_file {
-    char *path;
     int fd;           /* -1: off */
     bool is_ours;     /* opened by path, so to be closed */
     bool is_regular;  /* takes any amount without waiting for a reader */
@@ -27,7 +26,8 @@ struct log_file {
     char bytes[LOG_FILE_BLOCK_BYTES];
 };
 
-/* A path, "-" for the standard stream of the target, or "off". */
+/* NULL with "PATH: problem; how to mend" in `err`. A path, "-" for the standard
+ * stream of the target, or "off". */
 struct log_file *
 log_file_new(enum log_target target, const char *path, struct error *err);
 /* Closes it; what was added and not flushed is gone. Takes NULL. */
@@ -36,7 +36,5 @@ void log_file_free(struct log_file *f);
 void log_file_add(struct log_file *f, struct str line);
 /* Writes all that was added, or gives it up. */
 void log_file_flush(struct log_file *f);
-/* Opens the path again, as it may name another file now; 0 or an errno. */
-int log_file_reopen(struct log_file *f);
 
 #endif

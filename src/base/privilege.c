@@ -25,6 +25,11 @@ static bool privilege_set(uint32_t mask)
     return syscall(SYS_capset, &header, data) == 0;
 }
 
+bool privilege_has_user(const char *user)
+{
+    return getpwnam(user) != NULL;
+}
+
 bool privilege_drop(const char *user, struct error *err)
 {
     char text[128] = "";
@@ -34,7 +39,7 @@ bool privilege_drop(const char *user, struct error *err)
     const struct passwd *pw = getpwnam(user);
     if (pw == NULL) {
         return error_add(err,
-                         "user: there is no user \"%s\" on this machine; "
+                         "there is no user \"%s\" on this machine; "
                          "make it, or name another one",
                          user);
     }
@@ -43,7 +48,7 @@ bool privilege_drop(const char *user, struct error *err)
     if (prctl(PR_SET_KEEPCAPS, 1) != 0 || initgroups(user, pw->pw_gid) != 0 ||
         setgid(pw->pw_gid) != 0 || setuid(pw->pw_uid) != 0) {
         strerror_r(errno, text, sizeof(text));
-        return error_add(err, "user: cannot become \"%s\": %s", user, text);
+        return error_add(err, "cannot become \"%s\": %s", user, text);
     }
     /* A container may have taken the capabilities already: then a reload
      * reads what the user can read. */

@@ -8,6 +8,8 @@
 
 #include "base/error.h"
 
+/* Whether this machine has a user of that name. */
+bool privilege_has_user(const char *user);
 /*
  * Becomes `user` and its groups, when the process is root; does nothing
  * otherwise. False with a message when there is no such user or the system

@@ -298,17 +298,12 @@ struct admin *admin_new(struct loop *loop,
                         struct error *err)
 {
     struct addr addrs[RESOLVE_N_MAX];
-    struct error detail = {0};
-    if (resolve(address, addrs, &detail) == 0) {
-        error_add(err, "admin.address: %s", error_text(&detail));
-        error_fini(&detail);
+    if (resolve(address, addrs, err) == 0) {
         return NULL;
     }
     struct listener_group *group =
-        listener_group_open(&addrs[0], 1, 128, &detail);
+        listener_group_open(&addrs[0], 0600, 1, 128, err);
     if (group == NULL) {
-        error_add(err, "admin.address: %s", error_text(&detail));
-        error_fini(&detail);
         return NULL;
     }
     struct admin *a = mem_new(sizeof(*a));

@@ -73,14 +73,7 @@ struct str build_text(struct build *b, const struct node *n, const char *key)
 
 void build_explain(struct build *b, const struct node *n, struct error *from)
 {
-    struct str rest = str_from(error_text(from));
-    struct str line;
-    while (str_split(&rest, '\n', &line)) {
-        if (line.len > 0) {
-            node_problem(n, b->err, "%.*s", STR_ARG(line));
-        }
-    }
-    error_fini(from);
+    node_explain(n, b->err, from);
 }
 
 static uint32_t build_number(const struct node *n, const char *key)
@@ -93,6 +86,9 @@ struct codec_limits build_limits(const struct build *b)
     const struct node *l = settings_child(b->root, "limits");
     const struct node *t = settings_child(b->root, "timeouts");
     struct codec_limits c = codec_limits_default();
+    if (!settings_is_sound(l) || !settings_is_sound(t)) {
+        return c; /* nothing of this build will be used */
+    }
     c.head_bytes_max = build_number(l, "header_bytes_max");
     c.n_fields_max = build_number(l, "header_fields_max");
     c.field_bytes_max = build_number(l, "header_value_bytes_max");
@@ -146,20 +142,20 @@ static uint32_t build_conns_max(const struct build *b)
     return per_worker > 0 ? (uint32_t)per_worker : 1;
 }
 
-static bool build_access_format(struct build *b)
+static void build_access_format(struct build *b)
 {
     const struct node *log = settings_child(b->root, "log");
-    if (str_eq(settings_text(log, "access"), STR("off"))) {
-        return true;
+    const struct node *format = settings_child(log, "access_format");
+    if (str_eq(settings_text(log, "access"), STR("off")) ||
+        !settings_is_sound(format)) {
+        return;
     }
     struct error err = {0};
     b->snap->access_format =
         access_format_new(settings_text(log, "access_format"), &err);
     if (b->snap->access_format == NULL) {
-        build_explain(b, log != NULL ? log : b->root, &err);
-        return false;
+        build_explain(b, format != NULL ? format : log, &err);
     }
-    return true;
 }
 
 static void build_times(struct build *b)
@@ -186,18 +182,26 @@ struct snapshot *build_snapshot(struct build_world *world,
     build_times(&b);
     b.upstreams = map_new();
     /* All of them run, so that one pass tells every problem. */
-    bool is_ok = build_access_format(&b);
-    is_ok = build_upstreams(&b) && is_ok;
+    build_access_format(&b);
+    bool is_ok = build_upstreams(&b);
     is_ok = build_listeners(&b) && is_ok;
     is_ok = build_modules(&b) && is_ok;
     is_ok = build_routes(&b) && is_ok;
     map_free(b.upstreams);
-    if (!is_ok) {
+    if (!is_ok && err->n_problems == 0) {
+        node_problem(root, err,
+                     "cannot be built, and the reason was lost; "
+                     "report this file as a bug of the gateway");
+    }
+    if (err->n_problems > 0) {
         build_free_snapshot(world, snap);
         return NULL;
     }
     snap->settings = root;
     snap->generation = ++world->n_generations;
+    if (old == NULL) {
+        build_apply_listeners(snap); /* a reload does it when it goes live */
+    }
     return snap;
 }
 

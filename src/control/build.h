@@ -3,6 +3,8 @@
  * certificates loaded, tables made. Each noun has a builder of its own
  * (build_listener.c, build_upstream.c, build_route.c); build.c puts them
  * together. Control thread. A build that fails leaves nothing behind.
+ * Builders also run over trees with problems: each step looks at parts that
+ * are sound only (settings_is_sound), and may leave out what it then lacks.
  */
 #ifndef DAEMUN_CONTROL_BUILD_H
 #define DAEMUN_CONTROL_BUILD_H
@@ -41,14 +43,16 @@ struct build {
     const struct snapshot *old; /* NULL: the first one */
     struct snapshot *snap;
     struct map *upstreams; /* name -> struct upstream */
+    bool lacks_modules;    /* one was not loaded: its filters are unknown */
     struct error *err;
 };
 
 void build_world_init(struct build_world *world, size_t n_workers);
 void build_world_fini(struct build_world *world);
 /*
- * The new snapshot, or NULL with every problem in `err`. On success the tree
- * belongs to the snapshot.
+ * The new snapshot, or NULL when there is any problem in `err`, those of an
+ * earlier check too: then it looks for more in what is sound. On success the
+ * tree belongs to the snapshot.
  */
 struct snapshot *build_snapshot(struct build_world *world,
                                 struct node *root,
@@ -64,6 +68,8 @@ bool build_routes(struct build *b);
 /* build_filter.c: loads the modules that the root names, once. */
 bool build_modules(struct build *b);
 bool build_filters(struct build *b, const struct node *n, struct route *r);
+/* What the sockets of a snapshot that goes live have to look like. */
+void build_apply_listeners(const struct snapshot *snap);
 void build_free_listeners(struct build_world *world, struct snapshot *snap);
 void build_free_upstreams(struct build_world *world, struct snapshot *snap);
 void build_free_routes(struct snapshot *snap);

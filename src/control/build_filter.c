@@ -28,14 +28,14 @@ bool build_modules(struct build *b)
 {
     const struct node *list = settings_child(b->root, "modules");
     bool is_ok = true;
-    if (list == NULL) {
-        return true;
-    }
-    for (const struct node *n = list->first; n != NULL; n = n->next) {
+    b->lacks_modules = !settings_is_sound(list);
+    for (const struct node *n = list != NULL ? list->first : NULL; n != NULL;
+         n = n->next) {
         struct error err = {0};
-        char *path = settings_file(n, NULL);
-        if (!module_load(path, &err)) {
+        char *path = settings_is_sound(n) ? settings_file(n, NULL) : NULL;
+        if (path != NULL && !module_load(path, &err)) {
             build_explain_module(b, n, &err);
+            b->lacks_modules = true;
             is_ok = false;
         }
         mem_free(path);
@@ -47,6 +47,9 @@ static bool
 build_unknown_filter(struct build *b, const struct node *n, struct str name)
 {
     struct buf names;
+    if (b->lacks_modules) {
+        return false; /* it may be in a module that was not loaded */
+    }
     buf_init(&names, NULL);
     module_print_filters(&names);
     const struct str offered = buf_peek(&names);
@@ -113,7 +116,7 @@ bool build_filters(struct build *b, const struct node *n, struct route *r)
     /* Freed with the route, also when this build fails. */
     r->filters = filter_chain_new(list->n_children, b->world->n_workers);
     for (const struct node *m = list->first; m != NULL; m = m->next) {
-        is_ok = build_filter(b, m, r->filters) && is_ok;
+        is_ok = settings_is_sound(m) && build_filter(b, m, r->filters) && is_ok;
     }
     return is_ok;
 }

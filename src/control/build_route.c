@@ -25,10 +25,17 @@ static bool build_is_host(struct str authority, struct str host)
            (str_starts(authority, STR("[")) && authority.len == host.len + 2);
 }
 
+/* A text that is there and sound, copied; p NULL otherwise. */
+static struct str
+build_sound_text(struct build *b, const struct node *n, const char *key)
+{
+    return build_text(b, settings_sound_child(n, key), NULL);
+}
+
 /* "example.org" or "*.example.org", canonical as request hosts are. */
 static bool build_host(struct build *b, const struct node *n, struct route *r)
 {
-    const struct str text = settings_text(n, "host");
+    const struct str text = build_sound_text(b, n, "host");
     struct str authority;
     if (text.len == 0) {
         return true;
@@ -91,9 +98,9 @@ static bool build_path_text(struct build *b,
 
 static bool build_path(struct build *b, const struct node *n, struct route *r)
 {
-    const struct str exact = build_text(b, n, "path");
-    const struct str pattern = build_text(b, n, "path_regex");
-    struct str prefix = build_text(b, n, "path_prefix");
+    const struct str exact = build_sound_text(b, n, "path");
+    const struct str pattern = build_sound_text(b, n, "path_regex");
+    struct str prefix = build_sound_text(b, n, "path_prefix");
     if (pattern.p != NULL) {
         r->path_kind = ROUTE_PATH_REGEX;
         r->path = pattern;
@@ -121,47 +128,60 @@ static bool
 build_methods(struct build *b, const struct node *n, struct route *r)
 {
     const struct node *list = settings_child(n, "methods");
+    bool is_ok = true;
     if (list == NULL) {
         return true;
     }
     r->methods = build_take(b, list->n_children, sizeof(*r->methods));
     for (const struct node *m = list->first; m != NULL; m = m->next) {
         const struct str text = str_from(m->text);
+        if (!settings_is_sound(m)) {
+            continue;
+        }
         if (!name_is_valid(text)) {
-            return node_problem(m, b->err, "\"%s\" is not a method", m->text);
+            is_ok = node_problem(m, b->err, "\"%s\" is not a method", m->text);
         }
         r->methods[r->n_methods++] = build_copy(b, text);
     }
-    return true;
+    return is_ok;
+}
+
+static bool build_header_match(struct build *b,
+                               const struct node *m,
+                               struct route_header_match *hm)
+{
+    const struct str pattern = settings_text(m, "value_regex");
+    bool is_ok = true;
+    hm->name = build_lower(b, settings_text(m, "name"));
+    hm->value = build_text(b, m, "value");
+    hm->is_absent = settings_has(m, "present") && !settings_flag(m, "present");
+    if (!name_is_valid(hm->name)) {
+        is_ok = node_problem(m, b->err, "\"%.*s\" is not a header name",
+                             STR_ARG(hm->name));
+    }
+    if (pattern.len > 0) {
+        hm->regex = build_regex(b, m, pattern);
+        is_ok = hm->regex != NULL && is_ok;
+    }
+    return is_ok;
 }
 
 static bool
 build_header_matches(struct build *b, const struct node *n, struct route *r)
 {
     const struct node *list = settings_child(n, "headers");
+    bool is_ok = true;
     if (list == NULL) {
         return true;
     }
     r->headers = build_take(b, list->n_children, sizeof(*r->headers));
     for (const struct node *m = list->first; m != NULL; m = m->next) {
-        struct route_header_match *hm = &r->headers[r->n_headers++];
-        hm->name = build_lower(b, settings_text(m, "name"));
-        hm->value = build_text(b, m, "value");
-        hm->is_absent =
-            settings_has(m, "present") && !settings_flag(m, "present");
-        if (!name_is_valid(hm->name)) {
-            return node_problem(m, b->err, "\"%.*s\" is not a header name",
-                                STR_ARG(hm->name));
-        }
-        const struct str pattern = settings_text(m, "value_regex");
-        if (pattern.len > 0) {
-            hm->regex = build_regex(b, m, pattern);
-            if (hm->regex == NULL) {
-                return false;
-            }
+        if (settings_is_sound(m)) {
+            is_ok =
+                build_header_match(b, m, &r->headers[r->n_headers++]) && is_ok;
         }
     }
-    return true;
+    return is_ok;
 }
 
 static void
@@ -173,8 +193,10 @@ build_route_listeners(struct build *b, const struct node *n, struct route *r)
     }
     r->listener_ids = build_take(b, list->n_children, sizeof(*r->listener_ids));
     for (const struct node *m = list->first; m != NULL; m = m->next) {
-        r->listener_ids[r->n_listener_ids++] =
-            build_listener_id(b->world, str_from(m->text));
+        if (settings_is_sound(m)) {
+            r->listener_ids[r->n_listener_ids++] =
+                build_listener_id(b->world, str_from(m->text));
+        }
     }
 }
 
@@ -209,6 +231,9 @@ static bool build_edit_map(struct build *b,
     }
     *headers = build_take(b, map->n_children, sizeof(**headers));
     for (const struct node *m = map->first; m != NULL; m = m->next) {
+        if (!settings_is_sound(m)) {
+            continue;
+        }
         struct route_header *h = &(*headers)[(*n_headers)++];
         h->name = build_lower(b, str_from(m->name));
         h->value = build_copy(b, str_from(m->text));
@@ -236,6 +261,9 @@ build_edits(struct build *b, const struct node *n, struct route_edits *e)
     }
     e->remove = build_take(b, list->n_children, sizeof(*e->remove));
     for (const struct node *m = list->first; m != NULL; m = m->next) {
+        if (!settings_is_sound(m)) {
+            continue;
+        }
         struct str *name = &e->remove[e->n_remove++];
         *name = build_lower(b, str_from(m->text));
         is_ok = build_edit_name(b, m, *name) && is_ok;
@@ -271,17 +299,69 @@ build_split(struct build *b, const struct node *list, struct route *r)
 }
 
 static bool
+build_unknown_variable(struct build *b, const struct node *n, struct str name)
+{
+    char known[256] = "";
+    size_t len = 0;
+    const char *best = NULL;
+    const char *variable;
+    unsigned reach = 3;
+    for (size_t i = 0; (variable = route_variable_name(i)) != NULL; i++) {
+        const unsigned d = str_distance(name, str_from(variable), reach);
+        if (d <= reach && (best == NULL || d < reach)) {
+            best = variable;
+            reach = d;
+        }
+        len += (size_t)snprintf(known + len, sizeof(known) - len, "%s${%s}",
+                                i > 0 ? ", " : "", variable);
+    }
+    return node_problem(
+        n, b->err, "${%.*s} is not a variable%s%s%s there are %s",
+        STR_ARG(name), best != NULL ? "; did you mean ${" : "",
+        best != NULL ? best : "", best != NULL ? "}?" : ";", known);
+}
+
+/* Every ${variable} is one, and closed. */
+static bool
+build_variables(struct build *b, const struct node *n, struct str text)
+{
+    bool is_ok = true;
+    for (size_t at = 0; at + 1 < text.len; at++) {
+        if (text.p[at] != '$' || text.p[at + 1] != '{') {
+            continue;
+        }
+        const struct str inside = str_from_index(text, at + 2);
+        const size_t end = str_find_char(inside, '}');
+        if (end == inside.len) {
+            return node_problem(n, b->err,
+                                "\"${\" without \"}\"; close it, as in "
+                                "\"${host}\"");
+        }
+        const struct str name = str_sub(inside, 0, end);
+        if (!route_is_variable(name)) {
+            is_ok = build_unknown_variable(b, n, name);
+        }
+        at += 2 + end;
+    }
+    return is_ok;
+}
+
+static bool
 build_redirect(struct build *b, const struct node *n, struct route *r)
 {
+    const struct node *to = settings_sound_child(n, "to");
     r->action = ROUTE_REDIRECT;
     r->status = (int)settings_number(n, "status");
-    r->to = build_text(b, n, "to");
-    if (r->to.p == NULL || !value_is_valid(r->to)) {
-        return node_problem(n, b->err,
-                            "to is an address such as "
+    r->to = build_text(b, to, NULL);
+    if (to == NULL) {
+        return false; /* which was told already */
+    }
+    if (!value_is_valid(r->to)) {
+        return node_problem(to, b->err,
+                            "must be an address such as "
                             "\"https://${host}${request_uri}\"");
     }
-    return true;
+    return build_variables(b, to, r->to);
 }
 
 static bool build_answer(struct build *b, const struct node *n, struct route *r)
@@ -290,7 +370,8 @@ static bool build_answer(struct build *b, const struct node *n, struct route *r)
     r->status = (int)settings_number(n, "status");
     r->body = build_text(b, n, "body");
     r->content_type = build_text(b, n, "content_type");
-    if (r->body.p != NULL && (r->status == 204 || r->status == 304)) {
+    if (r->body.p != NULL &&
+        (r->status == 204 || r->status == 205 || r->status == 304)) {
         return node_problem(n, b->err, "an answer of status %d has no body",
                             r->status);
     }
@@ -305,6 +386,9 @@ static bool build_action(struct build *b, const struct node *n, struct route *r)
     const struct node *split = settings_child(n, "split");
     const struct node *redirect = settings_child(n, "redirect");
     const struct node *answer = settings_child(n, "answer");
+    if (!settings_is_sound(split) || !settings_is_sound(answer)) {
+        return false; /* which was told already */
+    }
     if (split != NULL) {
         return build_split(b, split, r);
     }
@@ -322,20 +406,12 @@ static bool build_action(struct build *b, const struct node *n, struct route *r)
 static bool
 build_prefix_edit(struct build *b, const struct node *n, struct route *r)
 {
-    const struct str replace = build_text(b, n, "replace_prefix");
+    const struct str replace = build_sound_text(b, n, "replace_prefix");
     r->has_replace_prefix =
         replace.p != NULL || settings_flag(n, "strip_prefix");
     r->replace_prefix = replace.p != NULL ? replace : STR("/");
-    if (replace.p != NULL &&
-        !build_path_text(b, n, "replace_prefix", replace)) {
-        return false;
-    }
-    if (r->has_replace_prefix && r->path_kind == ROUTE_PATH_REGEX) {
-        return node_problem(n, b->err,
-                            "strip_prefix and replace_prefix need "
-                            "path_prefix or path, not path_regex");
-    }
-    return true;
+    return replace.p == NULL ||
+           build_path_text(b, n, "replace_prefix", replace);
 }
 
 static void build_route_numbers(const struct node *n, struct route *r)
@@ -349,12 +425,14 @@ static void build_route_numbers(const struct node *n, struct route *r)
                            : -1;
     r->is_websocket_allowed = settings_flag(n, "websocket");
     r->is_encoded_slash_allowed = settings_flag(n, "allow_encoded_slash");
+    r->is_get_body_allowed =
+        str_eq(settings_text(n, "get_body"), STR("forward"));
 }
 
 static void
 build_route_name(struct build *b, const struct node *n, struct route *r)
 {
-    r->name = build_text(b, n, "name");
+    r->name = build_sound_text(b, n, "name");
     if (r->name.p == NULL) {
         r->name = arena_print(&b->snap->arena, "%.*s%.*s%s",
                               STR_ARG(r->host.p != NULL ? r->host : STR("*")),
@@ -396,7 +474,7 @@ bool build_routes(struct build *b)
             is_ok = build_route(b, n, r) && is_ok;
         }
     }
-    if (is_ok) {
+    if (is_ok && b->err->n_problems == 0) {
         b->snap->routes =
             route_table_build(b->snap->route_list, b->snap->n_routes);
     }

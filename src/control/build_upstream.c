@@ -6,6 +6,7 @@
 #include "base/check.h"
 #include "base/mem.h"
 #include "control/build.h"
+#include "http/grpc.h"
 #include "net/resolve.h"
 
 #include <stdio.h>
@@ -73,7 +74,8 @@ static bool build_endpoint_add(struct build *b,
     return true;
 }
 
-/* Sorted by id; an address that is there twice is a mistake. */
+/* Sorted by id; an address that is there twice is a mistake. False when some
+ * are missing. */
 static bool build_endpoints_collect(struct build *b,
                                     const struct node *up,
                                     struct build_endpoints *eps)
@@ -82,7 +84,7 @@ static bool build_endpoints_collect(struct build *b,
     bool is_ok = true;
     for (const struct node *n = list != NULL ? list->first : NULL; n != NULL;
          n = n->next) {
-        is_ok = build_endpoint_add(b, n, eps) && is_ok;
+        is_ok = settings_is_sound(n) && build_endpoint_add(b, n, eps) && is_ok;
     }
     if (eps->n > 1) {
         qsort(eps->at, eps->n, sizeof(*eps->at), build_endpoint_order);
@@ -217,7 +219,8 @@ build_hash_key(struct build *b, const struct node *balance, struct upstream *up)
     for (const struct node *m = list != NULL ? list->first : NULL; m != NULL;
          m = m->next) {
         struct error err = {0};
-        if (!hash_key_add(&up->key, build_hash_part(up, str_from(m->text)),
+        if (settings_is_sound(m) &&
+            !hash_key_add(&up->key, build_hash_part(up, str_from(m->text)),
                           &err)) {
             build_explain(b, m, &err);
             is_ok = false;
@@ -231,8 +234,8 @@ static bool build_cookie(struct build *b,
                          const struct node *n,
                          struct cookie_rule *rule)
 {
-    if (n == NULL) {
-        return true;
+    if (n == NULL || !settings_is_sound(n)) {
+        return n == NULL;
     }
     rule->name = build_up_copy(up, settings_text(n, "name"));
     rule->path = build_up_copy(up, settings_text(n, "path"));
@@ -290,6 +293,9 @@ build_balance(struct build *b, const struct node *n, struct upstream *up)
     is_ok = build_cookie(b, up, settings_child(balance, "sticky_cookie"),
                          &up->sticky) &&
             is_ok;
+    if (!settings_is_sound(balance)) {
+        return false;
+    }
     is_ok = is_ok && build_mint_is_used(b, balance, up);
     up->balance = balance_build(
         balance_find(policy.len > 0 ? policy : STR("round_robin")),
@@ -337,6 +343,12 @@ static struct tls_client *build_client(struct build *b,
     return client;
 }
 
+/* Whether there is TLS to be built: with problems of its own there is not. */
+static bool build_has_tls(const struct node *n)
+{
+    return settings_sound_child(n, "tls") != NULL;
+}
+
 /* Endpoints of one host share their trust. */
 static struct tls_client *build_client_shared(struct build *b,
                                               const struct node *n,
@@ -344,9 +356,6 @@ static struct tls_client *build_client_shared(struct build *b,
                                               const struct build_endpoints *eps,
                                               size_t i)
 {
-    if (settings_child(n, "tls") == NULL) {
-        return NULL;
-    }
     const bool has_name =
         settings_text(settings_child(n, "tls"), "server_name").len > 0;
     for (size_t j = 0; j < i; j++) {
@@ -377,13 +386,53 @@ static struct slot *build_slot(struct build *b,
     return slot;
 }
 
+/* The files of an upstream that has no endpoint (yet) are read all the same. */
+static bool
+build_client_try(struct build *b, const struct node *n, struct upstream *up)
+{
+    struct tls_client *client = build_client(b, n, up, STR("localhost"));
+    tls_client_unref(client);
+    return client != NULL;
+}
+
+/* What is wrong with the files is told once, not for each endpoint. */
+static bool build_endpoint_tls(struct build *b,
+                               const struct node *n,
+                               struct upstream *up,
+                               const struct build_endpoints *eps,
+                               size_t i)
+{
+    if (!build_has_tls(n)) {
+        return true;
+    }
+    up->endpoints[i].tls = build_client_shared(b, n, up, eps, i);
+    return up->endpoints[i].tls != NULL;
+}
+
+/* Over HTTP/1.1 a request has a connection to itself: who may not have the one
+ * must not get the other. */
+static uint32_t build_requests_max(const struct upstream *up,
+                                   const struct endpoint *ep,
+                                   const struct build_endpoint *from,
+                                   uint32_t n_requests_max)
+{
+    const uint32_t max =
+        from->max_requests != 0 ? from->max_requests : n_requests_max;
+    return up->protocol == UPSTREAM_HTTP1 && ep->n_conns_max < max
+               ? ep->n_conns_max
+               : max;
+}
+
 static bool build_endpoints(struct build *b,
                             const struct node *n,
                             struct upstream *up,
                             const struct build_endpoints *eps)
 {
-    const bool has_tls = settings_child(n, "tls") != NULL;
-    bool is_ok = true;
+    bool is_ok = eps->n > 0 || !build_has_tls(n) || build_client_try(b, n, up);
+    const uint32_t n_conns_max =
+        (uint32_t)settings_number(n, "connections_max");
+    const uint32_t n_requests_max =
+        (uint32_t)settings_number(n, "requests_max");
     up->endpoints = mem_new_array(eps->n + 1, sizeof(*up->endpoints));
     up->balance_endpoints =
         mem_new_array(eps->n + 1, sizeof(*up->balance_endpoints));
@@ -394,9 +443,8 @@ static bool build_endpoints(struct build *b,
         ep->addr = from->addr;
         ep->id = build_up_copy(up, str_from(from->id));
         ep->upstream = up;
-        ep->max_conns = from->max_conns;
-        ep->tls = build_client_shared(b, n, up, eps, i);
-        is_ok = is_ok && (!has_tls || ep->tls != NULL);
+        ep->n_conns_max = from->max_conns != 0 ? from->max_conns : n_conns_max;
+        is_ok = is_ok && build_endpoint_tls(b, n, up, eps, i);
         ep->slot = build_slot(b, up, ep);
         if (ep->slot == NULL) {
             up->n_endpoints = i;
@@ -407,7 +455,7 @@ static bool build_endpoints(struct build *b,
         up->balance_endpoints[i] = (struct balance_endpoint){
             .id = ep->id,
             .weight = from->weight,
-            .max_requests = from->max_requests,
+            .max_requests = build_requests_max(up, ep, from, n_requests_max),
             .slot = ep->slot,
         };
     }
@@ -420,25 +468,6 @@ static const struct codec_limits *build_upstream_limits(const struct build *b)
     limits.n_requests_max = UINT32_MAX; /* the peer's business */
     limits.age_max_ms = UINT32_MAX;
     return codec_limits_intern(&limits);
-}
-
-static bool build_protocol_fits(struct build *b,
-                                const struct node *n,
-                                enum upstream_protocol protocol)
-{
-    const bool has_tls = settings_child(n, "tls") != NULL;
-    if (protocol == UPSTREAM_H2C && has_tls) {
-        return node_problem(n, b->err,
-                            "protocol \"h2c\" is without TLS; say "
-                            "\"h2\", or take tls away");
-    }
-    if ((protocol == UPSTREAM_H2 || protocol == UPSTREAM_AUTO) && !has_tls) {
-        return node_problem(n, b->err,
-                            "protocol \"%s\" needs tls; add tls = { }, or say "
-                            "\"h2c\" for HTTP/2 without TLS",
-                            protocol == UPSTREAM_H2 ? "h2" : "auto");
-    }
-    return true;
 }
 
 static struct slot *build_whole_slot(struct build *b, struct str name)
@@ -463,6 +492,27 @@ static void build_upstream_free(struct build_world *world, struct upstream *up)
     upstream_free(up);
 }
 
+static void build_queue(const struct node *n, struct upstream *up)
+{
+    up->n_queue_max = (uint32_t)settings_number(n, "queue_max");
+    up->queue_timeout_ms = (uint32_t)settings_number(n, "queue_timeout_ms");
+}
+
+static void build_retries(const struct node *n, struct upstream *up)
+{
+    const struct node *codes = settings_sound_child(n, "retry_grpc_codes");
+    up->n_retries_max = (uint32_t)settings_number(n, "retries_max");
+    up->retry_budget_percent =
+        (uint32_t)settings_number(n, "retry_budget_percent");
+    up->n_retry_budget_min = (uint32_t)settings_number(n, "retry_budget_min");
+    for (const struct node *m = codes != NULL ? codes->first : NULL; m != NULL;
+         m = m->next) {
+        const int code = grpc_code_find(str_from(m->text));
+        CHECK(code >= 0); /* settings.def has the words */
+        up->retry_grpc_codes |= UINT32_C(1) << code;
+    }
+}
+
 static struct upstream *build_upstream_new(struct build *b,
                                            const struct node *n,
                                            const struct build_endpoints *eps,
@@ -484,9 +534,9 @@ static struct upstream *build_upstream_new(struct build *b,
     up->keep_alive_idle_ms = (uint32_t)settings_number(n, "keep_alive_idle_ms");
     up->n_keep_alive_max =
         (uint32_t)settings_number(n, "keep_alive_connections_max");
-    up->n_conns_max = (uint32_t)settings_number(n, "connections_max");
-    up->n_retries_max = (uint32_t)settings_number(n, "retries_max");
-    bool is_ok = build_protocol_fits(b, n, up->protocol);
+    build_queue(n, up);
+    build_retries(n, up);
+    bool is_ok = true;
     if (up->slot == NULL) {
         is_ok = node_problem(n, b->err,
                              "more than %d upstreams and endpoints "
@@ -502,15 +552,14 @@ static struct upstream *build_upstream_new(struct build *b,
     return up;
 }
 
+/* Goes on without endpoints that are not known, to see what else is wrong. */
 static bool build_upstream(struct build *b, const struct node *n)
 {
     struct build_endpoints eps = {0};
-    if (!build_endpoints_collect(b, n, &eps)) {
-        mem_free(eps.at);
-        return false;
-    }
+    const bool is_ok = build_endpoints_collect(b, n, &eps);
     char *fingerprint = build_fingerprint(n, &eps, build_upstream_limits(b));
-    struct upstream *up = build_find_old(b, str_from(n->name), fingerprint);
+    struct upstream *up =
+        is_ok ? build_find_old(b, str_from(n->name), fingerprint) : NULL;
     if (up == NULL) {
         up = build_upstream_new(b, n, &eps, fingerprint);
     }
@@ -522,20 +571,20 @@ static bool build_upstream(struct build *b, const struct node *n)
     up->n_refs++;
     b->snap->upstreams[b->snap->n_upstreams++] = up;
     map_set(b->upstreams, up->name, up);
-    return true;
+    return is_ok;
 }
 
 bool build_upstreams(struct build *b)
 {
     const struct node *map = settings_child(b->root, "upstreams");
     bool is_ok = true;
-    if (map == NULL) {
-        return true;
+    if (map == NULL || map->kind != NODE_GROUP) {
+        return map == NULL;
     }
     b->snap->upstreams =
         build_take(b, map->n_children, sizeof(*b->snap->upstreams));
     for (const struct node *n = map->first; n != NULL; n = n->next) {
-        is_ok = build_upstream(b, n) && is_ok;
+        is_ok = n->kind == NODE_GROUP && build_upstream(b, n) && is_ok;
     }
     return is_ok;
 }

@@ -1,25 +1,31 @@
 /*
- * control: see control.h. The order of a start: read and check, build (opens
- * the listeners), open the logs and the admin page, drop privileges, start the
- * workers. The order of a reload: read, check, build, post to the workers; the
- * old snapshot is freed when the last worker has said that it left it.
+ * control: see control.h. The order of a start: read, check, build (opens the
+ * listeners), open the logs and the admin page, drop privileges, start the
+ * workers. The order of a reload: read, check, build, open what is new; from
+ * then on nothing can fail: logs and keys are put in place and the snapshot is
+ * posted to the workers. The old snapshot is freed when the last worker has
+ * said that it left it.
  */
 #define _GNU_SOURCE /* sched_getaffinity, CPU_COUNT */
 #include "control/control.h"
 
 #include "base/check.h"
 #include "base/log.h"
+#include "base/map.h"
 #include "base/mem.h"
 #include "base/metric.h"
 #include "base/privilege.h"
 #include "control/admin.h"
 #include "control/build.h"
+#include "control/logs.h"
 #include "control/module.h"
+#include "control/own_metrics.h"
+#include "control/pid_file.h"
+#include "control/prepare.h"
 #include "control/source_file.h"
 #include "control/watch.h"
 #include "proxy/worker.h"
 
-#include <dirent.h>
 #include <limits.h>
 #include <pthread.h>
 #include <sched.h>
@@ -27,7 +33,6 @@
 #include <stdio.h>
 #include <sys/resource.h>
 #include <sys/signalfd.h>
-#include <sys/stat.h>
 #include <unistd.h>
 
 struct control {
@@ -36,6 +41,7 @@ struct control {
     struct build_world world;
     struct worker **workers;
     size_t n_workers;
+    struct pool_peers peers; /* the pools of all workers */
     struct snapshot *current;
     struct admin *admin;
     struct watch *watch;
@@ -43,8 +49,10 @@ struct control {
     int signal_fd;
     struct timer rotate_timer;
     uint64_t rotate_ms;
-    char *pid_path;
-    size_t n_snapshots; /* alive, the current one too */
+    struct pid_file pid_file;
+    char *user;             /* whom we became; NULL: root was not given up */
+    struct map *read_files; /* of the last reading, whatever came of it */
+    size_t n_snapshots;     /* alive, the current one too */
     size_t n_drained;
     uint64_t n_reloads;
     uint64_t n_reloads_failed;
@@ -72,21 +80,14 @@ void control_block_signals(void)
     signal(SIGPIPE, SIG_IGN);
 }
 
-/* Reads and checks; NULL with lines in `err`. */
-static struct node *control_read(const char *path, struct error *err)
-{
-    struct node *root = source_file_read(path, err);
-    if (root != NULL && !settings_check(root, err)) {
-        node_free(root);
-        return NULL;
-    }
-    return root;
-}
-
 static size_t control_n_workers(const struct node *root)
 {
+    const struct node *workers = settings_child(root, "workers");
     const int64_t n = settings_number(root, "workers");
     cpu_set_t set;
+    if (!settings_is_sound(workers)) {
+        return 1; /* there will be none */
+    }
     if (n > 0) {
         return (size_t)n;
     }
@@ -94,6 +95,24 @@ static size_t control_n_workers(const struct node *root)
         return (size_t)CPU_COUNT(&set);
     }
     return 1;
+}
+
+/*
+ * From a tree after settings_check, whatever that found, through the other
+ * checks to a snapshot; NULL with every problem in `err`. On success the tree
+ * belongs to the snapshot.
+ */
+static struct snapshot *control_build(struct build_world *world,
+                                      struct prepare *p,
+                                      struct node *root,
+                                      const struct snapshot *old,
+                                      struct error *err)
+{
+    if (old == NULL) {
+        world->n_workers = control_n_workers(root);
+    }
+    prepare_check(p, root, err);
+    return build_snapshot(world, root, old, err);
 }
 
 static void control_free_if_left(struct loop *loop, void *arg)
@@ -151,32 +170,81 @@ static void control_watch_node(struct control *c, const struct node *n)
     }
 }
 
-static void control_watch_files(struct control *c)
+static bool control_is_watching(const struct control *c)
 {
+    return c->current != NULL &&
+           settings_flag(c->current->settings, "watch_files");
+}
+
+/*
+ * Those of the live configuration, and of the one that was refused, which may
+ * not even have become a tree: mending any of them is a reason to try again.
+ */
+static void control_watch_files(struct control *c, const struct node *refused)
+{
+    size_t cursor = 0;
+    struct str path;
+    void *value;
     watch_clear(c->watch);
-    if (settings_flag(c->current->settings, "watch_files")) {
-        watch_add(c->watch, c->conf_path);
-        control_watch_node(c, c->current->settings);
+    if (!control_is_watching(c)) {
+        return;
+    }
+    watch_add(c->watch, c->conf_path);
+    control_watch_node(c, c->current->settings);
+    if (refused != NULL) {
+        control_watch_node(c, refused);
+    }
+    while (map_next(c->read_files, &cursor, &path, &value)) {
+        char *text = mem_copy_text(path.p, path.len);
+        watch_add(c->watch, text);
+        mem_free(text);
     }
 }
 
-static void control_load_tickets(struct control *c,
-                                 const struct node *root,
-                                 struct error *err)
+static void control_on_read_file(void *owner, const char *path)
+{
+    struct control *c = owner;
+    map_set(c->read_files, str_from(path), c);
+    if (control_is_watching(c)) {
+        watch_add(c->watch, path);
+    }
+}
+
+/*
+ * The tree after settings_check, with its problems in `err`; NULL when there
+ * is none. Files are watched before they are read, so that no change is missed
+ * between reading one and watching it.
+ */
+static struct node *control_read(struct control *c, struct error *err)
+{
+    map_free(c->read_files);
+    c->read_files = map_new();
+    struct node *root =
+        source_file_read_told(c->conf_path, control_on_read_file, c, err);
+    if (root != NULL) {
+        settings_check(root, err);
+        if (control_is_watching(c)) {
+            control_watch_node(c, root);
+        }
+    }
+    return root;
+}
+
+/* Reloads that change nothing about it do not put the next rotation off. */
+static void control_arm_rotate(struct control *c, const struct node *root)
 {
     const struct node *tls = settings_child(root, "tls");
-    char *path = settings_file(tls, "ticket_key_file");
-    c->rotate_ms =
-        path != NULL
+    const uint64_t rotate_ms =
+        settings_has(tls, "ticket_key_file")
             ? 0
             : (uint64_t)settings_number(tls, "ticket_rotate_seconds") * 1000;
-    if (path != NULL) {
-        tls_tickets_load(c->world.tickets, path, err);
+    if (rotate_ms == c->rotate_ms) {
+        return;
     }
-    mem_free(path);
+    c->rotate_ms = rotate_ms;
     loop_disarm(c->loop, &c->rotate_timer);
-    if (c->rotate_ms > 0) {
-        loop_arm(c->loop, &c->rotate_timer, c->rotate_ms);
+    if (rotate_ms > 0) {
+        loop_arm(c->loop, &c->rotate_timer, rotate_ms);
     }
 }
 
@@ -185,50 +253,6 @@ static void control_on_rotate(struct timer *t)
     struct control *c = CONTAINER_OF(t, struct control, rotate_timer);
     tls_tickets_rotate(c->world.tickets);
     loop_arm(c->loop, t, c->rotate_ms);
-}
-
-static enum log_level control_log_level(const struct node *log)
-{
-    static const char *const words[] = {"error", "warn", "info", "debug"};
-    const struct str level = settings_text(log, "level");
-    for (unsigned i = 0; i < 4; i++) {
-        if (str_eq(level, str_from(words[i]))) {
-            return (enum log_level)i;
-        }
-    }
-    return LOG_INFO;
-}
-
-/* A file's path made absolute; "-" and "off" as they are. */
-static char *control_log_path(const struct node *log, const char *key)
-{
-    const struct str text = settings_text(log, key);
-    if (str_eq(text, STR("-")) || str_eq(text, STR("off"))) {
-        return mem_copy_text(text.p, text.len);
-    }
-    return settings_file(log, key);
-}
-
-static bool control_open_logs(const struct node *root, struct error *err)
-{
-    const struct node *log = settings_child(root, "log");
-    char *ep = control_log_path(log, "error");
-    char *ap = control_log_path(log, "access");
-    const bool is_ok = log_open(ep, ap, control_log_level(log), err);
-    mem_free(ep);
-    mem_free(ap);
-    return is_ok;
-}
-
-static void control_log_problems(const struct error *err)
-{
-    struct str rest = str_from(error_text(err));
-    struct str line;
-    while (str_split(&rest, '\n', &line)) {
-        if (line.len > 0) {
-            log_text(LOG_ERROR, "%.*s", STR_ARG(line));
-        }
-    }
 }
 
 static void control_publish(struct control *c, struct snapshot *snap)
@@ -257,49 +281,63 @@ static void control_warn_restart(const struct node *old, const struct node *new)
     }
 }
 
-static bool control_try_reload(struct control *c, struct error *err)
+/* False when nothing has changed; then *refused is the tree, if there is one.
+ */
+static bool
+control_try_reload(struct control *c, struct node **refused, struct error *err)
 {
-    struct node *root = control_read(c->conf_path, err);
-    if (root == NULL) {
+    struct prepare p = {.live = c->current->settings, .user = c->user};
+    struct node *root = control_read(c, err);
+    struct snapshot *snap =
+        root == NULL ? NULL
+                     : control_build(&c->world, &p, root, c->current, err);
+    const bool is_ok = snap != NULL && prepare_open(&p, root, err) &&
+                       prepare_commit(&p, root, c->world.tickets, err);
+    prepare_fini(&p);
+    if (!is_ok) {
+        if (snap != NULL) {
+            snap->settings = NULL;
+            build_free_snapshot(&c->world, snap);
+        }
+        *refused = root;
         return false;
     }
-    struct snapshot *snap = build_snapshot(&c->world, root, c->current, err);
-    if (snap == NULL) {
-        node_free(root);
-        return false;
-    }
-    struct error late = {0};
-    control_load_tickets(c, root, &late);
-    control_open_logs(root, &late);
-    control_log_problems(&late);
-    error_fini(&late);
+    control_arm_rotate(c, root);
     control_warn_restart(c->current->settings, root);
+    build_apply_listeners(snap);
     control_publish(c, snap);
     return true;
+}
+
+static void control_tell_refusal(struct control *c, struct error *err)
+{
+    const size_t n = err->n_problems;
+    logs_tell(err);
+    log_text(LOG_ERROR,
+             "reload: %zu problem%s; generation %llu goes on serving", n,
+             n == 1 ? "" : "s", (unsigned long long)c->current->generation);
 }
 
 static void control_reload(struct control *c)
 {
     struct error err = {0};
+    struct node *refused = NULL;
     const uint64_t begin_us = loop_clock_us();
     if (c->is_draining) {
         return;
     }
     c->n_reloads++;
-    c->is_last_reload_ok = control_try_reload(c, &err);
+    c->is_last_reload_ok = control_try_reload(c, &refused, &err);
     if (c->is_last_reload_ok) {
-        control_watch_files(c);
         log_text(LOG_INFO, "generation %llu is live (%llu us)",
                  (unsigned long long)c->current->generation,
                  (unsigned long long)(loop_clock_us() - begin_us));
     } else {
         c->n_reloads_failed++;
-        control_log_problems(&err);
-        log_text(LOG_ERROR,
-                 "reload: %zu problem%s; generation %llu goes on serving",
-                 err.n_problems, err.n_problems == 1 ? "" : "s",
-                 (unsigned long long)c->current->generation);
+        control_tell_refusal(c, &err);
     }
+    control_watch_files(c, refused);
+    node_free(refused);
     error_fini(&err);
 }
 
@@ -338,7 +376,7 @@ static void control_on_signal(struct control *c, uint32_t number)
         loop_stop(c->loop);
         return;
     case SIGUSR1:
-        log_reopen();
+        logs_reopen(c->current->settings, c->user);
         return;
     default:
         return;
@@ -366,96 +404,18 @@ static void control_open_signals(struct control *c)
     event_add(&c->signal_event, NULL);
 }
 
-/* One line of a metric of the process. */
-static void control_print_metric(struct buf *out,
-                                 const char *name,
-                                 const char *kind,
-                                 const char *help,
-                                 double value)
-{
-    char text[512];
-    const int len =
-        snprintf(text, sizeof(text), "# HELP %s %s\n# TYPE %s %s\n%s %.17g\n",
-                 name, help, name, kind, name, value);
-    buf_append(out, text, (size_t)len);
-}
-
-static size_t control_n_fds(void)
-{
-    DIR *d = opendir("/proc/self/fd");
-    size_t n = 0;
-    while (d != NULL && readdir(d) != NULL) {
-        n++;
-    }
-    if (d != NULL) {
-        closedir(d);
-    }
-    return n > 3 ? n - 3 : 0; /* ".", ".." and the folder itself */
-}
-
-static double control_resident_bytes(void)
-{
-    unsigned long size = 0;
-    unsigned long resident = 0;
-    FILE *f = fopen("/proc/self/statm", "re");
-    if (f != NULL) {
-        if (fscanf(f, "%lu %lu", &size, &resident) != 2) {
-            resident = 0;
-        }
-        fclose(f);
-    }
-    return (double)resident * (double)sysconf(_SC_PAGESIZE);
-}
-
-static double control_cpu_seconds(void)
-{
-    struct rusage r;
-    getrusage(RUSAGE_SELF, &r);
-    return (double)(r.ru_utime.tv_sec + r.ru_stime.tv_sec) +
-           (double)(r.ru_utime.tv_usec + r.ru_stime.tv_usec) / 1e6;
-}
-
 static void control_print_own(struct control *c, struct buf *out)
 {
-    const struct {
-        const char *name;
-        const char *kind;
-        const char *help;
-        double value;
-    } rows[] = {
-        {"dm_snapshot_generation", "gauge", "Number of the live snapshot.",
-         (double)c->current->generation},
-        {"dm_snapshots", "gauge",
-         "Snapshots in memory; 1 when no old one is in use.",
-         (double)c->n_snapshots},
-        {"dm_reloads_total", "counter", "Reloads asked for.",
-         (double)c->n_reloads},
-        {"dm_reloads_failed_total", "counter",
-         "Reloads that left everything as it was.",
-         (double)c->n_reloads_failed},
-        {"dm_reload_last_ok", "gauge", "1 when the last reload succeeded.",
-         c->is_last_reload_ok ? 1 : 0},
-        {"dm_reload_timestamp_seconds", "gauge",
-         "When the live snapshot was published.",
-         (double)c->reloaded_wall_us / 1e6},
-        {"dm_workers", "gauge", "Worker threads.", (double)c->n_workers},
-        {"dm_log_dropped_error_total", "counter",
-         "Error log lines that were dropped.",
-         (double)log_n_dropped(LOG_TO_ERROR)},
-        {"dm_log_dropped_access_total", "counter",
-         "Access log lines that were dropped.",
-         (double)log_n_dropped(LOG_TO_ACCESS)},
-        {"process_open_fds", "gauge", "Open file descriptors.",
-         (double)control_n_fds()},
-        {"process_resident_memory_bytes", "gauge", "Resident memory.",
-         control_resident_bytes()},
-        {"process_cpu_seconds_total", "counter", "CPU time, user and system.",
-         control_cpu_seconds()},
+    const struct own_metrics m = {
+        .generation = c->current->generation,
+        .n_snapshots = c->n_snapshots,
+        .n_workers = c->n_workers,
+        .n_reloads = c->n_reloads,
+        .n_reloads_failed = c->n_reloads_failed,
+        .reloaded_wall_us = c->reloaded_wall_us,
+        .is_last_reload_ok = c->is_last_reload_ok,
     };
-    for (size_t i = 0; i < sizeof(rows) / sizeof(rows[0]); i++) {
-        control_print_metric(out, rows[i].name, rows[i].kind, rows[i].help,
-                             rows[i].value);
-    }
+    own_metrics_print(&m, out);
 }
 
 static void control_admin_metrics(void *owner, struct buf *out)
@@ -492,47 +452,50 @@ static bool control_open_admin(struct control *c,
                                const struct node *root,
                                struct error *err)
 {
-    const struct str address =
-        settings_text(settings_child(root, "admin"), "address");
+    const struct node *admin = settings_child(root, "admin");
+    const struct node *n = settings_child(admin, "address");
+    const struct str address = settings_text(admin, "address");
+    struct error detail = {0};
     if (str_eq(address, STR("off"))) {
         return true;
     }
-    c->admin = admin_new(c->loop, address, &control_admin_ops, c, err);
-    return c->admin != NULL;
+    c->admin = admin_new(c->loop, address, &control_admin_ops, c, &detail);
+    return c->admin != NULL ||
+           node_explain(n != NULL ? n : admin, err, &detail);
 }
 
-static bool
-control_write_pid(struct control *c, const struct node *root, struct error *err)
+/* Who can still write the logs is said once the logs are open. */
+static bool control_give_up_root(struct control *c,
+                                 const struct node *root,
+                                 struct error *err)
 {
-    char *path = settings_file(root, "pid_file");
-    if (path == NULL) {
+    const char *user = prepare_user(root);
+    const struct node *n = settings_child(root, "user");
+    struct error detail = {0};
+    if (geteuid() != 0) {
         return true;
     }
-    FILE *f = fopen(path, "we");
-    if (f == NULL) {
-        error_add(err, "pid_file: %s cannot be written; check its folder",
-                  path);
-        mem_free(path);
-        return false;
+    logs_give(root, user);
+    if (!privilege_drop(user, &detail)) {
+        return node_explain(n != NULL ? n : root, err, &detail);
     }
-    fprintf(f, "%d\n", getpid());
-    fclose(f);
-    c->pid_path = path;
+    c->user = mem_copy_text(user, strlen(user));
+    logs_warn(root, user);
     return true;
-}
-
-static const char *control_user(const struct node *root)
-{
-    const struct node *user = settings_child(root, "user");
-    return user != NULL ? user->text : "nobody";
 }
 
 static void control_start_workers(struct control *c)
 {
     c->n_workers = c->world.n_workers;
     c->workers = mem_new_array(c->n_workers, sizeof(*c->workers));
+    c->peers.sets = mem_new_array(c->n_workers, sizeof(*c->peers.sets));
     for (size_t i = 0; i < c->n_workers; i++) {
         c->workers[i] = worker_new((unsigned)i, &control_worker_ops, c);
+        c->peers.sets[c->peers.n++] = &c->workers[i]->pools;
+    }
+    /* Workers look at it when they have a snapshot, which comes by mail. */
+    for (size_t i = 0; i < c->n_workers; i++) {
+        c->workers[i]->pools.peers = &c->peers;
     }
 }
 
@@ -545,55 +508,35 @@ static void control_raise_fd_limit(void)
     }
 }
 
-/*
- * Log files that root made belong to the user from now on, who opens them again
- * at a reload and at SIGUSR1. Devices and pipes stay whose they are.
- */
-static void control_give_logs(const struct node *root)
+/* What outlives snapshots, and what only a start opens. */
+static bool control_open(struct control *c,
+                         struct prepare *p,
+                         const struct node *root,
+                         struct error *err)
 {
-    static const char *const keys[] = {"error", "access"};
-    struct stat st;
-    for (size_t i = 0; i < sizeof(keys) / sizeof(keys[0]); i++) {
-        char *path = control_log_path(settings_child(root, "log"), keys[i]);
-        if (path[0] == '/' && lstat(path, &st) == 0 && S_ISREG(st.st_mode)) {
-            privilege_give(path, control_user(root));
-        }
-        mem_free(path);
-    }
-}
-
-static bool control_start(struct control *c,
-                          struct node *root,
-                          struct snapshot *snap,
-                          struct error *err)
-{
-    struct error late = {0};
-    if (!control_open_admin(c, root, err) || !control_write_pid(c, root, err) ||
-        !control_open_logs(root, err)) {
+    bool is_ok = control_open_admin(c, root, err);
+    is_ok = pid_file_open(&c->pid_file, root, err) && is_ok;
+    is_ok = prepare_open(p, root, err) && is_ok;
+    if (!is_ok || !prepare_commit(p, root, c->world.tickets, err)) {
         return false;
     }
     c->loop->log = log_ring_new();
-    control_load_tickets(c, root, &late);
-    if (late.n_problems > 0) {
-        error_add(err, "%s", error_text(&late));
-        error_fini(&late);
-        return false;
-    }
-    control_give_logs(root);
-    if (!privilege_drop(control_user(root), err)) {
-        return false;
-    }
+    return control_give_up_root(c, root, err);
+}
+
+static void control_start(struct control *c, struct snapshot *snap)
+{
+    control_arm_rotate(c, snap->settings);
     control_start_workers(c);
     control_publish(c, snap);
     c->watch = watch_new(c->loop, control_on_file_change, c);
-    control_watch_files(c);
+    control_watch_files(c, NULL);
     control_open_signals(c);
     log_text(LOG_INFO,
              "generation %llu is live: %zu workers, %zu listeners, "
              "%zu upstreams, %zu routes",
              (unsigned long long)snap->generation, c->n_workers,
              snap->n_listeners, snap->n_upstreams, snap->n_routes);
-    return true;
 }
 
 /* Links are not resolved: where one leads to may change (a mounted volume). */
@@ -608,13 +551,28 @@ static char *control_absolute(const char *path)
     return mem_copy_text(text, strlen(text));
 }
 
+/* False when it cannot start; the tree is then freed. */
+static bool
+control_begin(struct control *c, struct node *root, struct error *err)
+{
+    struct prepare p = {0};
+    struct snapshot *snap = control_build(&c->world, &p, root, NULL, err);
+    if (snap == NULL) {
+        node_free(root);
+    }
+    const bool is_ok = snap != NULL && control_open(c, &p, root, err);
+    prepare_fini(&p);
+    if (is_ok) {
+        control_start(c, snap);
+    } else {
+        build_free_snapshot(&c->world, snap);
+    }
+    return is_ok;
+}
+
 struct control *control_new(const char *conf_path, struct error *err)
 {
     control_raise_fd_limit();
-    struct node *root = control_read(conf_path, err);
-    if (root == NULL) {
-        return NULL;
-    }
     struct control *c = mem_new(sizeof(*c));
     c->conf_path = control_absolute(conf_path);
     c->loop = loop_new("control", 0);
@@ -623,15 +581,9 @@ struct control *control_new(const char *conf_path, struct error *err)
     c->signal_fd = -1;
     c->is_last_reload_ok = true;
     timer_init(&c->rotate_timer, control_on_rotate);
-    build_world_init(&c->world, control_n_workers(root));
-    struct snapshot *snap = build_snapshot(&c->world, root, NULL, err);
-    if (snap == NULL) {
-        node_free(root);
-        control_free(c);
-        return NULL;
-    }
-    if (!control_start(c, root, snap, err)) {
-        build_free_snapshot(&c->world, snap);
+    build_world_init(&c->world, 1); /* the number is not known yet */
+    struct node *root = control_read(c, err);
+    if (root == NULL || !control_begin(c, root, err)) {
         control_free(c);
         return NULL;
     }
@@ -659,34 +611,40 @@ void control_free(struct control *c)
     for (size_t i = 0; i < c->n_workers; i++) {
         worker_stop(c->workers[i]);
     }
+    for (size_t i = 0; i < c->n_workers; i++) {
+        worker_free(c->workers[i]);
+    }
     c->n_workers = 0;
+    mem_free(c->peers.sets);
     mem_free(c->workers);
     admin_free(c->admin);
     loop_free(c->loop); /* frees the last snapshots by posted messages */
     build_world_fini(&c->world);
     module_unload_all();
     log_close();
-    if (c->pid_path != NULL) {
-        unlink(c->pid_path);
-        mem_free(c->pid_path);
-    }
+    pid_file_close(&c->pid_file);
+    map_free(c->read_files);
+    mem_free(c->user);
     mem_free(c->conf_path);
     mem_free(c);
 }
 
 bool control_test(const char *conf_path, struct error *err)
 {
-    struct node *root = control_read(conf_path, err);
+    struct node *root = source_file_read(conf_path, err);
     if (root == NULL) {
         return false;
     }
+    settings_check(root, err);
+    struct prepare p = {0};
     struct build_world world;
-    build_world_init(&world, control_n_workers(root));
+    build_world_init(&world, 1);
     world.is_test = true;
-    struct snapshot *snap = build_snapshot(&world, root, NULL, err);
+    struct snapshot *snap = control_build(&world, &p, root, NULL, err);
     if (snap == NULL) {
         node_free(root);
     }
+    prepare_fini(&p);
     build_free_snapshot(&world, snap);
     build_world_fini(&world);
     module_unload_all();

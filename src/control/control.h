@@ -25,8 +25,8 @@ struct control *control_new(const char *conf_path, struct error *err);
 int control_run(struct control *c);
 /* Stops the workers and frees everything. */
 void control_free(struct control *c);
-/* daemun -t: everything that control_new does but opening of sockets and
- * logs. False with every problem in `err`. */
+/* daemun -t: everything that control_new does but opening of sockets, logs and
+ * pid file, whose folders it looks at. False with every problem in `err`. */
 bool control_test(const char *conf_path, struct error *err);
 
 #endif

@@ -166,10 +166,25 @@ bool node_problem(const struct node *n,
     vsnprintf(text, sizeof text, format, args);
     va_end(args);
     node_path(n, path, sizeof path);
+    /* Trees are made of nodes that may change; most users only read them. */
+    ((struct node *)(uintptr_t)n)->is_wrong = true;
     if (n->file != NULL && n->line > 0) {
         snprintf(line, sizeof line, ":%u", n->line);
     }
     return error_add(err, "%s%s%s%s%s%s", n->file == NULL ? "" : n->file, line,
                      n->file == NULL ? "" : ": ", path,
                      path[0] == '\0' ? "" : ": ", text);
+}
+
+bool node_explain(const struct node *n, struct error *err, struct error *from)
+{
+    struct str rest = str_from(error_text(from));
+    struct str line;
+    while (str_split(&rest, '\n', &line)) {
+        if (line.len > 0) {
+            node_problem(n, err, "%.*s", STR_ARG(line));
+        }
+    }
+    error_fini(from);
+    return false;
 }

@@ -150,6 +150,31 @@ const struct node *settings_child(const struct node *n, const char *key)
     return NULL;
 }
 
+bool settings_is_sound(const struct node *n)
+{
+    if (n == NULL) {
+        return true;
+    }
+    if (n->row == NULL || n->is_wrong) {
+        return false;
+    }
+    if (n->row->kind == SETTING_ANY) {
+        return true;
+    }
+    for (const struct node *m = n->first; m != NULL; m = m->next) {
+        if (!settings_is_sound(m)) {
+            return false;
+        }
+    }
+    return true;
+}
+
+const struct node *settings_sound_child(const struct node *n, const char *key)
+{
+    const struct node *m = settings_child(n, key);
+    return settings_is_sound(m) ? m : NULL;
+}
+
 /* The default of a key that is not given, as text; NULL when there is none. */
 static const char *settings_fallback(const struct node *n, const char *key)
 {

@@ -74,6 +74,7 @@ struct node {
     struct node *next;
     size_t n_children;
     const struct setting *row; /* bound by settings_check; NULL: not sound */
+    bool is_wrong;             /* a problem was told about it */
     const char *file;          /* where it was written; owned by the root */
     unsigned line;
 };
@@ -88,11 +89,14 @@ void node_set_text(struct node *n, struct str text);
 void node_free(struct node *root);
 /* "routes[2].path_prefix", for messages; at most `size` bytes. */
 const char *node_path(const struct node *n, char *dst, size_t size);
-/* Adds "file:line: path: problem" to `err`; returns false. */
+/* Adds "file:line: path: problem" to `err` and marks the node; returns
+ * false. */
 bool node_problem(const struct node *n,
                   struct error *err,
                   const char *format,
                   ...) __attribute__((format(printf, 3, 4)));
+/* The lines of `from`, each as a problem of `n`; empties it. Returns false. */
+bool node_explain(const struct node *n, struct error *err, struct error *from);
 
 /*
  * Binds every node to its row and checks kind, range, words, required members
@@ -102,8 +106,17 @@ bool node_problem(const struct node *n,
 bool settings_check(struct node *root, struct error *err);
 /* The part of it that looks at several settings together: names that refer to
  * something, things that exclude each other. Called at the end of
- * settings_check; leaves out what has a problem of its own already. */
+ * settings_check; leaves out what follows from a problem told already. */
 bool settings_check_cross(const struct node *root, struct error *err);
+/*
+ * After a check: whether no problem was told of `n` or of anything in it. What
+ * is not there (NULL) is sound. Later phases look at sound parts of a tree
+ * that is not sound as a whole, so that all problems are told at once and none
+ * as the consequence of another.
+ */
+bool settings_is_sound(const struct node *n);
+/* A member that is there and sound, or NULL. */
+const struct node *settings_sound_child(const struct node *n, const char *key);
 
 /* Accessors after a successful check. `n` may be NULL: then the result is
  * NULL, 0 or the like. A value that is not given is the row's default; a group

@@ -492,6 +492,7 @@ static void settings_check_node(struct node *n,
                                 const struct settings_check_place *at,
                                 struct error *err)
 {
+    n->is_wrong = false;
     bool is_sound = settings_check_value(n, at->row, err);
     if (n->kind == settings_check_node_kind(at->row) &&
         at->row->kind != SETTING_ANY) {

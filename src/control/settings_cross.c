@@ -3,14 +3,16 @@
  * refer to nothing, names and routes that are there twice, things that
  * exclude or need each other. The last part of settings_check. Control thread;
  * nothing outlives the call.
- * Invariant: an object in which a single value is wrong already is left out
- * (its rows are not all bound), so that no problem is told as a consequence of
- * another one; names that it gives to others count all the same.
+ * Invariant: no problem is told as a consequence of another one. What is wrong
+ * with things that are there is told of every object; that something is not
+ * there only of objects which were sound before, as it may be there under a
+ * misspelt name. Names that an object gives to others count in any case.
  */
 #include "control/settings.h"
 
 #include "base/map.h"
 #include "base/mem.h"
+#include "net/listener.h"
 
 #include <inttypes.h>
 
@@ -33,22 +35,6 @@ struct settings_cross {
     bool has_listeners;
 };
 
-static bool settings_cross_is_sound(const struct node *n)
-{
-    if (n->row == NULL) {
-        return false;
-    }
-    if (n->row->kind == SETTING_ANY) {
-        return true;
-    }
-    for (const struct node *m = n->first; m != NULL; m = m->next) {
-        if (!settings_cross_is_sound(m)) {
-            return false;
-        }
-    }
-    return true;
-}
-
 /* RFC 9110 5.6.2 */
 static bool settings_cross_is_token(struct str s)
 {
@@ -67,7 +53,8 @@ static void settings_cross_token(struct settings_cross *x,
                                  const struct node *n,
                                  const char *what)
 {
-    if (n != NULL && !settings_cross_is_token(settings_text(n, NULL))) {
+    if (n != NULL && settings_is_sound(n) &&
+        !settings_cross_is_token(settings_text(n, NULL))) {
         node_problem(n, x->err,
                      "\"%s\" cannot be the name of a %s; use letters, digits "
                      "and \"-\"",
@@ -101,13 +88,15 @@ static void settings_cross_listener_tls(struct settings_cross *x,
                                         const struct node *l,
                                         const struct node *tls)
 {
+    const bool is_sound = settings_is_sound(tls);
     if (settings_flag(l, "redirect_to_https")) {
         node_problem(settings_child(l, "redirect_to_https"), x->err,
                      "a listener with tls serves https itself; remove this, "
                      "or the tls");
     }
     const struct str auth = settings_text(tls, "client_auth");
-    if (!str_eq(auth, STR("off")) && !settings_has(tls, "client_ca")) {
+    if (is_sound && !str_eq(auth, STR("off")) &&
+        !settings_has(tls, "client_ca")) {
         node_problem(settings_child(tls, "client_auth"), x->err,
                      "\"%.*s\" needs client_ca, the file of the authorities "
                      "that may issue client certificates",
@@ -115,22 +104,40 @@ static void settings_cross_listener_tls(struct settings_cross *x,
     }
 }
 
+static void settings_cross_socket_mode(struct settings_cross *x,
+                                       const struct node *l,
+                                       const struct node *mode)
+{
+    mode_t ignored;
+    if (!str_starts(settings_text(l, "address"), STR("unix:"))) {
+        node_problem(mode, x->err,
+                     "only the file of a unix: address has a mode; remove "
+                     "this");
+    } else if (!listener_mode_parse(settings_text(mode, NULL), &ignored)) {
+        node_problem(mode, x->err,
+                     "\"%s\" is no mode; write octal digits such as \"0660\"",
+                     mode->text);
+    }
+}
+
 static void settings_cross_listener(struct settings_cross *x,
                                     const struct node *l)
 {
+    const bool is_sound = settings_is_sound(l);
     settings_cross_unique(x, x->listener_names, settings_child(l, "name"),
                           "give each listener its own name");
     settings_cross_unique(x, x->addresses, settings_child(l, "address"),
                           "give each listener its own address");
-    if (!settings_cross_is_sound(l)) {
-        return;
-    }
     const struct node *tls = settings_child(l, "tls");
     if (tls != NULL) {
         settings_cross_listener_tls(x, l, tls);
     }
+    const struct node *mode = settings_child(l, "socket_mode");
+    if (mode != NULL) {
+        settings_cross_socket_mode(x, l, mode);
+    }
     const struct node *from = settings_child(l, "proxy_protocol_from");
-    if (settings_flag(l, "proxy_protocol") &&
+    if (is_sound && settings_flag(l, "proxy_protocol") &&
         (from == NULL || from->n_children == 0)) {
         node_problem(settings_child(l, "proxy_protocol"), x->err,
                      "needs proxy_protocol_from, the networks whose header is "
@@ -205,23 +212,26 @@ static void settings_cross_balance(struct settings_cross *x,
 }
 
 static void settings_cross_protocol(struct settings_cross *x,
-                                    const struct node *up)
+                                    const struct node *up,
+                                    bool is_sound)
 {
     const struct str protocol = settings_text(up, "protocol");
     const struct node *given = settings_child(up, "protocol");
     const struct node *tls = settings_child(up, "tls");
+    const bool is_tls_sound = settings_is_sound(tls);
     if (str_eq(protocol, STR("h2c")) && tls != NULL) {
         node_problem(tls, x->err,
                      "\"h2c\" is HTTP/2 without TLS; write protocol = \"h2\", "
                      "or remove tls");
-    } else if (tls == NULL &&
+    } else if (is_sound && tls == NULL &&
                (str_eq(protocol, STR("h2")) || str_eq(protocol, STR("auto")))) {
         node_problem(given, x->err,
                      "\"%.*s\" is spoken over TLS; add tls = { }, or write "
                      "\"h2c\" for HTTP/2 without TLS",
                      STR_ARG(protocol));
     }
-    if (tls != NULL && settings_has(tls, "chain") != settings_has(tls, "key")) {
+    if (tls != NULL && is_tls_sound &&
+        settings_has(tls, "chain") != settings_has(tls, "key")) {
         node_problem(tls, x->err,
                      "a client certificate needs both chain and key; \"%s\" is "
                      "missing",
@@ -232,7 +242,7 @@ static void settings_cross_protocol(struct settings_cross *x,
 static void settings_cross_endpoints(struct settings_cross *x,
                                      const struct node *endpoints)
 {
-    if (endpoints->n_children < 2) {
+    if (endpoints == NULL || endpoints->n_children < 2) {
         return;
     }
     struct map *seen = map_new();
@@ -246,11 +256,14 @@ static void settings_cross_endpoints(struct settings_cross *x,
 static void settings_cross_upstream(struct settings_cross *x,
                                     const struct node *up)
 {
-    if (!settings_cross_is_sound(up)) {
+    const struct node *balance = settings_sound_child(up, "balance");
+    if (up->kind != NODE_GROUP) {
         return;
     }
-    settings_cross_protocol(x, up);
-    settings_cross_balance(x, settings_child(up, "balance"));
+    settings_cross_protocol(x, up, settings_is_sound(up));
+    if (balance != NULL) {
+        settings_cross_balance(x, balance);
+    }
     settings_cross_endpoints(x, settings_child(up, "endpoints"));
 }
 
@@ -351,7 +364,8 @@ static size_t settings_cross_given(const struct node *n,
 }
 
 static void settings_cross_action(struct settings_cross *x,
-                                  const struct node *route)
+                                  const struct node *route,
+                                  bool is_sound)
 {
     static const char *const actions[] = {"upstream", "split", "redirect",
                                           "answer"};
@@ -359,7 +373,7 @@ static void settings_cross_action(struct settings_cross *x,
     const size_t n =
         settings_cross_given(route, actions, sizeof actions / sizeof actions[0],
                              given, sizeof given);
-    if (n == 0) {
+    if (n == 0 && is_sound) {
         node_problem(route, x->err,
                      "says what to match, but not what to do; add one of "
                      "upstream, split, redirect and answer");
@@ -381,12 +395,13 @@ static void settings_cross_action(struct settings_cross *x,
 static void settings_cross_split(struct settings_cross *x,
                                  const struct node *split)
 {
+    const bool is_sound = settings_is_sound(split);
     int64_t total = 0;
     for (const struct node *m = split->first; m != NULL; m = m->next) {
-        settings_cross_ref_upstream(x, settings_child(m, "upstream"));
+        settings_cross_ref_upstream(x, settings_sound_child(m, "upstream"));
         total += settings_number(m, "weight");
     }
-    if (total == 0) {
+    if (is_sound && total == 0) {
         node_problem(split, x->err,
                      "all weights are 0; give one upstream at least 1");
     }
@@ -396,7 +411,7 @@ static void settings_cross_slash(struct settings_cross *x,
                                  const struct node *route,
                                  const char *key)
 {
-    const struct node *n = settings_child(route, key);
+    const struct node *n = settings_sound_child(route, key);
     if (n != NULL && n->text[0] != '/' && strcmp(n->text, "*") != 0) {
         node_problem(n, x->err, "must begin with \"/\"; write \"/%s\"",
                      n->text);
@@ -404,7 +419,8 @@ static void settings_cross_slash(struct settings_cross *x,
 }
 
 static void settings_cross_path(struct settings_cross *x,
-                                const struct node *route)
+                                const struct node *route,
+                                bool is_sound)
 {
     static const char *const kinds[] = {"path", "path_prefix", "path_regex"};
     char given[64];
@@ -423,7 +439,7 @@ static void settings_cross_path(struct settings_cross *x,
     if (is_stripped && replace != NULL) {
         node_problem(replace, x->err,
                      "excludes strip_prefix; remove one of the two");
-    } else if ((is_stripped || replace != NULL) &&
+    } else if (is_sound && (is_stripped || replace != NULL) &&
                !settings_has(route, "path_prefix")) {
         node_problem(is_stripped ? settings_child(route, "strip_prefix")
                                  : replace,
@@ -593,28 +609,45 @@ static void settings_cross_each(struct settings_cross *x,
     }
 }
 
+/* Those members of a list that are sound. */
+static void settings_cross_each_sound(struct settings_cross *x,
+                                      const struct node *list,
+                                      void (*fn)(struct settings_cross *x,
+                                                 const struct node *n))
+{
+    const struct node *m = list == NULL ? NULL : list->first;
+    for (; m != NULL; m = m->next) {
+        if (settings_is_sound(m)) {
+            fn(x, m);
+        }
+    }
+}
+
 static void settings_cross_route(struct settings_cross *x,
                                  const struct node *route)
 {
-    if (!settings_cross_is_sound(route)) {
+    const bool is_sound = settings_is_sound(route);
+    if (route->kind != NODE_GROUP) {
         return;
     }
-    settings_cross_action(x, route);
-    settings_cross_path(x, route);
-    settings_cross_ref_upstream(x, settings_child(route, "upstream"));
+    settings_cross_action(x, route, is_sound);
+    settings_cross_path(x, route, is_sound);
+    settings_cross_ref_upstream(x, settings_sound_child(route, "upstream"));
     const struct node *split = settings_child(route, "split");
     if (split != NULL) {
         settings_cross_split(x, split);
     }
-    settings_cross_each(x, settings_child(route, "listeners"),
-                        settings_cross_ref_listener);
-    settings_cross_each(x, settings_child(route, "methods"),
-                        settings_cross_method);
-    settings_cross_each(x, settings_child(route, "headers"),
-                        settings_cross_header);
+    settings_cross_each_sound(x, settings_child(route, "listeners"),
+                              settings_cross_ref_listener);
+    settings_cross_each_sound(x, settings_child(route, "methods"),
+                              settings_cross_method);
+    settings_cross_each_sound(x, settings_child(route, "headers"),
+                              settings_cross_header);
     settings_cross_changes(x, settings_child(route, "request_headers"));
     settings_cross_changes(x, settings_child(route, "response_headers"));
-    settings_cross_same(x, route);
+    if (is_sound) {
+        settings_cross_same(x, route);
+    }
 }
 
 /* ---- all ----------------------------------------------------------------- */

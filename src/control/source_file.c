@@ -56,6 +56,8 @@ struct source_file_text {
     char before;   /* the last sign; 'w' after a word or number */
     char open[SOURCE_FILE_DEPTH_MAX]; /* brackets that are not closed yet */
     unsigned depth;
+    source_file_fn *on_file;
+    void *on_file_arg;
     struct error *err;
 };
 
@@ -495,6 +497,9 @@ static bool source_file_load(struct source_file_text *t,
 {
     char *text = NULL;
     size_t len = 0;
+    if (t->on_file != NULL) {
+        t->on_file(t->on_file_arg, path);
+    }
     const int fd = open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK);
     if (fd < 0 && from == NULL) {
         return error_add(t->err, "%s: cannot be opened: %m", path);
@@ -633,7 +638,16 @@ static bool source_file_syntax(const struct source_file_text *t,
 
 struct node *source_file_read(const char *path, struct error *err)
 {
-    struct source_file_text t = {.err = err, .line = 1};
+    return source_file_read_told(path, NULL, NULL, err);
+}
+
+struct node *source_file_read_told(const char *path,
+                                   source_file_fn *on_file,
+                                   void *arg,
+                                   struct error *err)
+{
+    struct source_file_text t = {
+        .on_file = on_file, .on_file_arg = arg, .err = err, .line = 1};
     struct node *root = NULL;
     config_t config;
     config_init(&config);

@@ -13,4 +13,12 @@
  */
 struct node *source_file_read(const char *path, struct error *err);
 
+typedef void source_file_fn(void *arg, const char *path);
+/* The same, and tells of each file before it is opened: those that cannot be
+ * read, too, so that they can be watched. */
+struct node *source_file_read_told(const char *path,
+                                   source_file_fn *on_file,
+                                   void *arg,
+                                   struct error *err);
+
 #endif

@@ -113,7 +113,8 @@ void codec_init(struct codec *k,
                         .limits = limits,
                         .owner_ops = owner_ops,
                         .owner = owner,
-                        .is_server = is_server};
+                        .is_server = is_server,
+                        .is_settled = kind == CODEC_H1};
     list_init(&k->streams);
 }
 

@@ -91,8 +91,7 @@ struct codec_owner_ops {
      * here and must not do anything else with s.
      */
     void (*on_stream)(struct codec *k, struct stream *s);
-    /* Client: it can take (another) request: on_ready, a stream ended, the
-     * peer's SETTINGS came. Ask codec_capacity. */
+    /* Client: it is new, a stream ended, SETTINGS came. Ask codec_capacity. */
     void (*on_capacity)(struct codec *k);
     /* The conn is gone, and the codec's memory goes after this call. Streams
      * had their on_fault before. */
@@ -134,6 +133,7 @@ struct codec {
     uint32_t n_glitches;
     bool is_server;
     bool is_draining; /* no new streams; ends when the last has ended */
+    bool is_settled;  /* the peer's limits are known (h2: SETTINGS came) */
 };
 
 /* Makers. They take the conn over, which must be ready, and begin to read. */

@@ -17,7 +17,8 @@
 
 enum {
     H1_METHOD_BYTES_MAX = 32,
-    H1_VERSION_LEN = 8 /* "HTTP/1.1" */
+    H1_VERSION_LEN = 8,     /* "HTTP/1.1" */
+    H1_TLS_HANDSHAKE = 0x16 /* first byte of a ClientHello */
 };
 
 /* ---- where a head ends -------------------------------------------------- */
@@ -121,6 +122,17 @@ static struct str h1_skip_empty_line(const uint8_t *p, size_t len)
     return str_starts(text, STR("\r\n")) ? str_from_index(text, 2) : text;
 }
 
+/* The first byte is not one of a method. That of a TLS handshake is known by
+ * itself, so that its fault does not depend on how the bytes were cut. */
+static enum fault h1_line_bad_start(struct str text)
+{
+    if (text.len == 1 && text.p[0] == '\r') {
+        return FAULT_NONE;
+    }
+    return text.p[0] == H1_TLS_HANDSHAKE ? FAULT_TLS_ON_PLAIN
+                                         : FAULT_BAD_REQUEST;
+}
+
 /*
  * Looks at the request line at the front of `text`. `*line_len` is its length
  * with CR LF, 0 when it is not complete.
@@ -137,8 +149,7 @@ static enum fault h1_line_check(struct str text,
         return FAULT_NONE;
     }
     if (!chars_is(text.p[0], CHARS_TOKEN)) {
-        return text.len == 1 && text.p[0] == '\r' ? FAULT_NONE
-                                                  : FAULT_BAD_REQUEST;
+        return h1_line_bad_start(text);
     }
     const size_t lf = str_find_char(text, '\n');
     if (lf > line_max + 1) {

@@ -194,7 +194,7 @@ static size_t h2_capacity(const struct codec *k)
         return 0;
     }
     size_t n_max = H2_STREAMS_UNTOLD;
-    if (h2->is_settings_seen) {
+    if (h2->codec.is_settled) {
         n_max = nghttp2_session_get_remote_settings(
             h2->session, NGHTTP2_SETTINGS_MAX_CONCURRENT_STREAMS);
     }

@@ -35,9 +35,9 @@ enum {
     H2_SETTINGS_ENTRIES_MAX = 32, /* of one SETTINGS frame */
     H2_INTERIM_MAX = 8,           /* 1xx heads before the final one */
     H2_KILL_FACTOR = 4,           /* a block this far over ends the conn */
-    H2_STREAMS_UNTOLD = 100,      /* before the peer's SETTINGS came */
-    H2_DRAIN_MS = 1000,           /* longest wait between the two GOAWAY */
-    H2_LATE_FRAMES = 1000,        /* may come behind an RST_STREAM of ours */
+    H2_STREAMS_UNTOLD = 1, /* before SETTINGS came: more may be refused */
+    H2_DRAIN_MS = 1000,    /* longest wait between the two GOAWAY */
+    H2_LATE_FRAMES = 1000, /* may come behind an RST_STREAM of ours */
     H2_LATE_FRAMES_MAX = 10 * 1000,
     H2_PING_AFTER_MS = 30 * 1000,  /* client: silence with streams open */
     H2_PING_ANSWER_MS = 15 * 1000, /* then the answer must come */
@@ -86,7 +86,6 @@ struct h2 {
     uint8_t frame_head[13];
     uint8_t frame_head_len;
     uint8_t n_head_early; /* its bytes of earlier reads, not with nghttp2 yet */
-    bool is_settings_seen; /* the peer's first SETTINGS came */
     bool is_ending;        /* GOAWAY is queued or sent, input ignored */
     bool is_failed;        /* is_ending, and all streams were told */
     bool is_closing;       /* conn_close* was called */

@@ -311,7 +311,7 @@ static int h2_input_on_frame(nghttp2_session *session,
         return h2_input_on_rst(h2, frame);
     case NGHTTP2_SETTINGS:
         if ((frame->hd.flags & NGHTTP2_FLAG_ACK) == 0) {
-            h2->is_settings_seen = true;
+            h2->codec.is_settled = true;
             h2->want_capacity = true;
         }
         break;

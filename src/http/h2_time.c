@@ -12,7 +12,7 @@ static void h2_time_check_idle(struct h2 *h2, uint64_t now_ms)
 {
     struct codec *const k = &h2->codec;
     const struct codec_limits *const limits = k->limits;
-    if (!h2->is_settings_seen && limits->head_timeout_ms > 0 &&
+    if (!h2->codec.is_settled && limits->head_timeout_ms > 0 &&
         now_ms - h2->begun_ms >= limits->head_timeout_ms) {
         h2_end(h2, NGHTTP2_SETTINGS_TIMEOUT, FAULT_HEAD_TIMEOUT);
     }
@@ -137,7 +137,7 @@ static uint64_t h2_time_next_ms(struct h2 *h2, uint64_t now_ms)
     const struct codec *const k = &h2->codec;
     const struct codec_limits *const limits = k->limits;
     uint64_t at_ms = UINT64_MAX;
-    if (!h2->is_settings_seen && limits->head_timeout_ms > 0) {
+    if (!h2->codec.is_settled && limits->head_timeout_ms > 0) {
         h2_time_earliest(&at_ms, h2->begun_ms + limits->head_timeout_ms);
     }
     if (h2->head_since_ms != 0 && limits->head_timeout_ms > 0) {

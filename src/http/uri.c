@@ -21,11 +21,19 @@ static bool uri_is_escape(struct str s, size_t at)
            chars_is(s.p[at + 2], CHARS_HEX);
 }
 
-/* Only bytes of R-TGT-4 from `from` on; '?' counts as one of them. */
+/*
+ * A byte of R-TGT-4; in a query '?' is one of them, and so are the brackets,
+ * which browsers leave there as they are ("?ids[]=1").
+ */
+static bool uri_is_query_char(char c)
+{
+    return chars_is(c, CHARS_PATH) || c == '?' || c == '[' || c == ']';
+}
+
 static bool uri_query_is_valid(struct str s, size_t from)
 {
     for (size_t i = from; i < s.len; i++) {
-        if (!chars_is(s.p[i], CHARS_PATH) && s.p[i] != '?' &&
+        if (!uri_is_query_char(s.p[i]) &&
             !(s.p[i] == '%' && uri_is_escape(s, i))) {
             return false;
         }

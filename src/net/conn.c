@@ -324,7 +324,8 @@ static void conn_receive(struct conn *c)
         conn_offer_kept(c);
     }
     conn_read(c);
-    if (!c->is_paused || c->kept_len == 0) {
+    // Not in front of bytes that are to be offered again at the turn's end.
+    if (c->kept_len == 0 || (!c->is_paused && !c->has_kept_news)) {
         conn_tell_eof(c);
     }
 }
@@ -432,6 +433,23 @@ static bool conn_finish_connect(struct conn *c)
     return true;
 }
 
+/* TLS was expected and plain HTTP came: the owner says so without TLS. */
+static void conn_on_plain_http(struct conn *c)
+{
+    if (c->ops->on_plain_http == NULL) {
+        conn_close(c, CONN_TLS_FAILED);
+        return;
+    }
+    c->io->fini(c);
+    c->io = &io_plain;
+    c->tls_error = 0;
+    c->error_number = 0;
+    c->is_readable = true;
+    c->is_ready = true;
+    c->ops->on_plain_http(c);
+    CHECK(conn_is_closed(c) || c->want_close);
+}
+
 static bool conn_get_ready(struct conn *c)
 {
     if (c->is_connecting && !conn_finish_connect(c)) {
@@ -441,6 +459,8 @@ static bool conn_get_ready(struct conn *c)
         const int done = c->io->handshake(c);
         if (done == IO_ERROR) {
             conn_close(c, CONN_TLS_FAILED);
+        } else if (done == IO_PLAIN_HTTP) {
+            conn_on_plain_http(c);
         }
         if (done != 1) {
             return false;

@@ -47,10 +47,12 @@ enum conn_end {
     CONN_RESET,          /* RST or another socket error; see conn_errno */
     CONN_CONNECT_FAILED, /* refused, unreachable; see conn_errno */
     CONN_TLS_FAILED,     /* handshake or record failure; see conn_tls_error */
+    CONN_NOT_H2,         /* the peer did not choose h2 by ALPN, as it had to */
     CONN_TIMED_OUT,      /* closed by a timer of what sits on it */
 };
 
-/* The calls that a conn makes on what sits on it. All are required. */
+/* The calls that a conn makes on what sits on it. All are required, but
+ * on_plain_http. */
 struct conn_ops {
     /* Connected, and TLS done: bytes may flow. Called once, first. */
     void (*on_ready)(struct conn *c);
@@ -64,15 +66,21 @@ struct conn_ops {
     void (*on_eof)(struct conn *c);
     /* The out queue fell below CONN_ROOM_BYTES after it had been above. */
     void (*on_room)(struct conn *c);
+    /*
+     * A server with TLS: the peer began with plain HTTP, and nothing was sent
+     * yet. The transport is plain from here on; the owner may say so, and must
+     * close. NULL: the conn ends with CONN_TLS_FAILED.
+     */
+    void (*on_plain_http)(struct conn *c);
     /* Over. c and its memory are gone after this call. `owner` must forget. */
     void (*on_closed)(struct conn *c, enum conn_end end);
 };
 
 /* Byte transport: plain socket, or TLS. Functions return bytes moved, */
-enum { IO_AGAIN = -1, IO_EOF = -2, IO_ERROR = -3 };
+enum { IO_AGAIN = -1, IO_EOF = -2, IO_ERROR = -3, IO_PLAIN_HTTP = -4 };
 struct io_ops {
     const char *name;
-    /* 1: done, IO_AGAIN, IO_ERROR. NULL: nothing to shake. */
+    /* 1: done, IO_AGAIN, IO_ERROR, IO_PLAIN_HTTP. NULL: nothing to shake. */
     int (*handshake)(struct conn *c);
     ssize_t (*read)(struct conn *c, uint8_t *p, size_t len);
     /* Writes from the front of `b` and drops what was written. */

@@ -60,6 +60,11 @@ const char *conn_end_text(const struct conn *c, char *dst, size_t size)
     case CONN_TLS_FAILED:
         conn_end_tls(c, dst, size);
         break;
+    case CONN_NOT_H2:
+        snprintf(dst, size,
+                 "TLS: the peer did not choose h2 by ALPN; if it speaks "
+                 "HTTP/1.1 only, set protocol = \"http1\" or \"auto\"");
+        break;
     case CONN_TIMED_OUT:
         snprintf(dst, size, "timed out");
         break;

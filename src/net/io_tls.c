@@ -49,6 +49,8 @@ struct io_tls {
     unsigned n_records;   /* since the last idle time; stops at the limit */
     unsigned n_control;   /* handshake messages after the handshake */
     size_t pending_len;   /* of the write that OpenSSL wants repeated */
+    char first_byte;      /* that came, 0: none did */
+    bool has_written;     /* the BIO sent bytes */
     bool is_socket_empty; /* the BIO had nothing to give */
     bool is_fin;          /* the BIO saw FIN */
     char sni[IO_TLS_SNI_MAX];
@@ -74,6 +76,13 @@ static int io_tls_bio_take_early(struct io_tls *t, char *dst, size_t size)
     return (int)n;
 }
 
+static void io_tls_note_first(struct io_tls *t, const char *p, ssize_t len)
+{
+    if (len > 0 && t->first_byte == 0) {
+        t->first_byte = p[0];
+    }
+}
+
 static int io_tls_bio_read(BIO *bio, char *dst, int size)
 {
     struct io_tls *t = BIO_get_data(bio);
@@ -83,7 +92,9 @@ static int io_tls_bio_read(BIO *bio, char *dst, int size)
         return 0;
     }
     if (t->early != NULL) {
-        return io_tls_bio_take_early(t, dst, (size_t)size);
+        const int n_early = io_tls_bio_take_early(t, dst, (size_t)size);
+        io_tls_note_first(t, dst, n_early);
+        return n_early;
     }
     ssize_t n = -1;
     if (c->is_drained && !c->is_peer_shut) {
@@ -100,6 +111,7 @@ static int io_tls_bio_read(BIO *bio, char *dst, int size)
     } else if (n < 0 && c->error_number == 0) {
         c->error_number = errno;
     }
+    io_tls_note_first(t, dst, n);
     t->is_fin |= n == 0;
     c->is_drained |= n > 0 && n < size;
     return (int)n;
@@ -120,6 +132,7 @@ static int io_tls_bio_write(BIO *bio, const char *p, int len)
     if (n < len) {
         c->is_writable = false;
     }
+    t->has_written |= n > 0;
     if (n < 0 && (errno == EAGAIN || errno == EWOULDBLOCK)) {
         BIO_set_retry_write(bio);
     } else if (n < 0 && c->error_number == 0) {
@@ -270,6 +283,16 @@ static void io_tls_keep_sni(struct io_tls *t, SSL *ssl)
     }
 }
 
+/*
+ * A handshake that failed upon a letter: no record of TLS and no SSL 2 hello
+ * begins with one, but every method of HTTP does (and "PRI * HTTP/2.0").
+ */
+static bool io_tls_is_plain_http(const struct io_tls *t)
+{
+    return t->server != NULL && !t->has_written && t->first_byte >= 'A' &&
+           t->first_byte <= 'Z';
+}
+
 static int io_tls_handshake(struct conn *c)
 {
     SSL *ssl = c->io_state;
@@ -284,6 +307,9 @@ static int io_tls_handshake(struct conn *c)
     const int meaning = io_tls_result(c, ssl, result);
     if (meaning == IO_AGAIN) {
         return IO_AGAIN;
+    }
+    if (io_tls_is_plain_http(t)) {
+        return IO_PLAIN_HTTP;
     }
     const long verified = SSL_get_verify_result(ssl);
     if (verified != X509_V_OK) {

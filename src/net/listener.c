@@ -18,6 +18,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <netinet/tcp.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <sys/stat.h>
 #include <unistd.h>
@@ -47,11 +48,46 @@ static bool listener_add_errno(struct error *err,
                      strerror_r(error_number, reason, sizeof(reason)));
 }
 
+static bool listener_get_name(int fd, struct addr *a)
+{
+    memset(a, 0, sizeof(*a));
+    a->len = sizeof(a->un);
+    if (getsockname(fd, &a->sa, &a->len) != 0) {
+        a->len = 0;
+        return false;
+    }
+    if (a->len > sizeof(a->un)) {
+        a->len = sizeof(a->un);
+    }
+    return true;
+}
+
+/* A socket that the service manager handed over, and that no listener took,
+ * often has the port: an address written in another way does not match. */
+static const char *
+listener_inherited_hint(const struct addr *addr, char *dst, size_t size)
+{
+    for (size_t i = 0; i < listener_n_inherited; i++) {
+        struct addr bound;
+        char text[ADDR_TEXT_MAX];
+        if (listener_get_name(listener_inherited[i], &bound) &&
+            addr_port(&bound) == addr_port(addr)) {
+            snprintf(dst, size,
+                     "; the inherited socket %s is taken by a listener with "
+                     "exactly that address",
+                     addr_print(&bound, text));
+            return dst;
+        }
+    }
+    return "";
+}
+
 static bool listener_add_bind_error(struct error *err,
                                     const struct addr *addr,
                                     int error_number)
 {
     char text[ADDR_TEXT_MAX];
+    char hint[ADDR_TEXT_MAX + 96];
     const unsigned port = addr_port(addr);
     addr_print(addr, text);
     if (error_number == EADDRINUSE && addr->sa.sa_family == AF_UNIX) {
@@ -63,8 +99,9 @@ static bool listener_add_bind_error(struct error *err,
     if (error_number == EADDRINUSE) {
         return error_add(err,
                          "%s: another process listens on port %u (`ss "
-                         "-ltnp sport = :%u` names it)",
-                         text, port, port);
+                         "-ltnp sport = :%u` names it)%s",
+                         text, port, port,
+                         listener_inherited_hint(addr, hint, sizeof(hint)));
     }
     if (error_number == EACCES && port != 0 && port < 1024) {
         return error_add(err,
@@ -181,29 +218,20 @@ static bool listener_clear_path(const struct addr *addr, struct error *err)
     if (fd < 0) {
         return listener_add_errno(err, addr, "cannot make a socket", errno);
     }
-    const bool is_dead =
-        connect(fd, &addr->sa, addr->len) != 0 && errno == ECONNREFUSED;
+    const int error_number = connect(fd, &addr->sa, addr->len) == 0 ? 0 : errno;
     close(fd);
-    if (!is_dead) {
+    if (error_number == EACCES) {
+        return error_add(err,
+                         "unix:%s: there is a socket that we may not try; "
+                         "remove it if no process listens there",
+                         path);
+    }
+    if (error_number != ECONNREFUSED) {
         return listener_add_bind_error(err, addr, EADDRINUSE);
     }
     if (unlink(path) != 0) {
         return listener_add_errno(err, addr, "cannot remove the old socket",
                                   errno);
-    }
-    return true;
-}
-
-static bool listener_get_name(int fd, struct addr *a)
-{
-    memset(a, 0, sizeof(*a));
-    a->len = sizeof(a->un);
-    if (getsockname(fd, &a->sa, &a->len) != 0) {
-        a->len = 0;
-        return false;
-    }
-    if (a->len > sizeof(a->un)) {
-        a->len = sizeof(a->un);
     }
     return true;
 }
@@ -253,19 +281,92 @@ static bool listener_use_inherited(struct listener_group *g,
     return listener_spread(g, err);
 }
 
-static bool
-listener_fill(struct listener_group *g, int backlog, struct error *err)
+bool listener_mode_parse(struct str text, mode_t *mode)
+{
+    mode_t found = 0;
+    if (text.len < 3 || text.len > 4 || (text.len == 4 && text.p[0] != '0')) {
+        return false;
+    }
+    for (size_t i = 0; i < text.len; i++) {
+        if (text.p[i] < '0' || text.p[i] > '7') {
+            return false;
+        }
+        found = found << 3 | (mode_t)(text.p[i] - '0');
+    }
+    *mode = found;
+    return true;
+}
+
+/* Whether the file of that name is still the one we made. */
+static bool listener_has_file(const struct listener_group *g)
+{
+    struct stat st;
+    return g->addr.sa.sa_family == AF_UNIX && g->file_ino != 0 &&
+           lstat(g->addr.un.sun_path, &st) == 0 && st.st_ino == g->file_ino &&
+           st.st_dev == g->file_dev;
+}
+
+bool listener_group_set_mode(struct listener_group *g,
+                             mode_t mode,
+                             struct error *err)
+{
+    if (g->addr.sa.sa_family != AF_UNIX || g->is_inherited || g->mode == mode) {
+        return true;
+    }
+    if (!listener_has_file(g)) {
+        return listener_add_errno(err, &g->addr, "cannot set the mode", ENOENT);
+    }
+    if (chmod(g->addr.un.sun_path, mode) != 0) {
+        return listener_add_errno(err, &g->addr, "cannot set the mode", errno);
+    }
+    g->mode = mode;
+    return true;
+}
+
+/*
+ * The file comes to be with the mode of the socket, less the umask; the rest
+ * is given before anybody can connect. So the mode is never wider.
+ */
+static bool listener_bind_file(struct listener_group *g,
+                               mode_t mode,
+                               int backlog,
+                               struct error *err)
+{
+    struct stat st;
+    const int fd = g->fds[0] = listener_socket(&g->addr, false);
+    if (fd < 0 || fchmod(fd, mode) != 0) {
+        return listener_add_errno(err, &g->addr, "cannot make a socket", errno);
+    }
+    if (bind(fd, &g->addr.sa, g->addr.len) != 0) {
+        return listener_add_bind_error(err, &g->addr, errno);
+    }
+    if (lstat(g->addr.un.sun_path, &st) == 0) {
+        g->file_dev = st.st_dev;
+        g->file_ino = st.st_ino;
+        g->mode = st.st_mode & 07777;
+    }
+    if (!listener_group_set_mode(g, mode, err)) {
+        return false;
+    }
+    if (listen(fd, backlog) != 0) {
+        return listener_add_errno(err, &g->addr, "cannot listen", errno);
+    }
+    return true;
+}
+
+static bool listener_fill(struct listener_group *g,
+                          mode_t mode,
+                          int backlog,
+                          struct error *err)
 {
     const int inherited = listener_take_inherited(&g->addr);
     if (inherited >= 0) {
         return listener_use_inherited(g, inherited, backlog, err);
     }
     if (g->addr.sa.sa_family == AF_UNIX) {
-        if (!listener_clear_path(&g->addr, err)) {
-            return false;
-        }
-        g->fds[0] = listener_bind(&g->addr, backlog, err);
-        return g->fds[0] >= 0 && listener_spread(g, err);
+        return listener_clear_path(&g->addr, err) &&
+               listener_bind_file(g, mode, backlog, err) &&
+               listener_spread(g, err);
     }
     if (!listener_is_free(&g->addr, err)) {
         return false;
@@ -280,6 +381,7 @@ listener_fill(struct listener_group *g, int backlog, struct error *err)
 }
 
 struct listener_group *listener_group_open(const struct addr *addr,
+                                           mode_t mode,
                                            size_t n_workers,
                                            int backlog,
                                            struct error *err)
@@ -292,7 +394,7 @@ struct listener_group *listener_group_open(const struct addr *addr,
     for (size_t i = 0; i < n_workers; i++) {
         g->fds[i] = -1;
     }
-    if (!listener_fill(g, backlog, err)) {
+    if (!listener_fill(g, mode, backlog, err)) {
         listener_group_close(g);
         return NULL;
     }
@@ -305,13 +407,13 @@ void listener_group_close(struct listener_group *g)
     if (g == NULL) {
         return;
     }
-    const bool has_path = g->addr.sa.sa_family == AF_UNIX && g->fds[0] >= 0;
+    const bool has_file = listener_has_file(g);
     for (size_t i = 0; i < g->n_fds; i++) {
         if (g->fds[i] >= 0) {
             close(g->fds[i]);
         }
     }
-    if (has_path && !g->is_inherited) {
+    if (has_file) {
         unlink(g->addr.un.sun_path);
     }
     list_remove(&g->open_node);

@@ -14,8 +14,12 @@
 
 #include <stdbool.h>
 #include <stddef.h>
+#include <sys/types.h>
 
-enum { LISTENER_ACCEPT_BATCH = 64 };
+enum {
+    LISTENER_ACCEPT_BATCH = 64,
+    LISTENER_MODE_DEFAULT = 0666, /* of a UNIX socket's file */
+};
 
 /* The sockets of one address: one per worker. Owned by the control thread. */
 struct listener_group {
@@ -24,20 +28,34 @@ struct listener_group {
     int *fds; /* n_fds of them; -1: given to nobody */
     size_t n_fds;
     bool is_inherited;     /* one socket (socket activation), dup'ed to all */
+    mode_t mode;           /* of a UNIX socket's file that we made */
+    dev_t file_dev;        /* and which file that is: a later one of the */
+    ino_t file_ino;        /* same name is not ours to change or remove */
     struct list open_node; /* in the list of all that are open */
 };
 
 /*
  * Opens `n_workers` sockets bound to `addr`, or takes an inherited descriptor
  * that is bound to it (LISTEN_FDS of sd_listen_fds(3), read once by
- * listener_inherit). NULL with a message (port in use: says by which address,
- * and how to find who uses it).
+ * listener_inherit): one that has the very same address and port, or path.
+ * NULL with a message (port in use: says by which address, and how to find who
+ * uses it). `mode` is that of the file of a UNIX socket; at no time have more
+ * users access to it. An inherited socket's file stays as it is.
  */
 struct listener_group *listener_group_open(const struct addr *addr,
+                                           mode_t mode,
                                            size_t n_workers,
                                            int backlog,
                                            struct error *err);
-/* Closes the control thread's descriptors. */
+/* Changes the mode of a UNIX socket's file, if it has another one; no other
+ * address has a mode. False with a message. */
+bool listener_group_set_mode(struct listener_group *g,
+                             mode_t mode,
+                             struct error *err);
+/* Three or four octal digits, such as 0660. */
+bool listener_mode_parse(struct str text, mode_t *mode);
+/* Closes the control thread's descriptors, and removes the file of a UNIX
+ * socket that we made, if the folder lets us. */
 void listener_group_close(struct listener_group *g);
 /* Reads LISTEN_PID and LISTEN_FDS, marks the descriptors close-on-exec and
  * remembers them; returns how many. Called once, by main. */

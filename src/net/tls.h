@@ -93,6 +93,8 @@ void tls_tickets_rotate(struct tls_tickets *t);
 bool tls_tickets_load(struct tls_tickets *t,
                       const char *path,
                       struct error *err);
+/* Takes the keys of `from` over: the half of loading that cannot fail. */
+void tls_tickets_copy(struct tls_tickets *t, const struct tls_tickets *from);
 
 /* New SSL objects, ready for SSL_set_fd. Worker thread. */
 SSL *tls_server_ssl_new(struct tls_server *t);

@@ -190,13 +190,19 @@ bool tls_tickets_load(struct tls_tickets *t,
     } else {
         error_add(err,
                   "%s: ticket keys must be lines of base64, or raw keys, "
-                  "of 48 or 80 bytes each",
+                  "of 48 or 80 bytes each; `openssl rand -out FILE 80` makes "
+                  "one",
                   path);
     }
     OPENSSL_cleanse(&set, sizeof(set));
     OPENSSL_cleanse((void *)(uintptr_t)text.p, text.len);
     mem_free((void *)(uintptr_t)text.p);
     return is_good;
+}
+
+void tls_tickets_copy(struct tls_tickets *t, const struct tls_tickets *from)
+{
+    tls_tickets_publish(t, tls_tickets_get(from));
 }
 
 /* ---- sealing and opening ------------------------------------------------ */

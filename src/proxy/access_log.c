@@ -196,7 +196,7 @@ static void access_sent(struct access_line *l, const struct exchange *x)
 
 static void access_duration(struct access_line *l, const struct exchange *x)
 {
-    access_put_span(l, x->begin_us, x->w->loop->now_us);
+    access_put_span(l, x->begin_us, x->end_us);
 }
 
 static void access_pick_us(struct access_line *l, const struct exchange *x)
@@ -216,7 +216,7 @@ static void access_wait_us(struct access_line *l, const struct exchange *x)
 
 static void access_body_us(struct access_line *l, const struct exchange *x)
 {
-    access_put_span(l, x->response_us, x->w->loop->now_us);
+    access_put_span(l, x->response_us, x->end_us);
 }
 
 static void access_user_agent(struct access_line *l, const struct exchange *x)
@@ -315,7 +315,7 @@ static bool access_unknown(struct str name, struct error *err)
         }
     }
     return error_add(err,
-                     "log.access_format: ${%.*s} is not a variable; did you "
+                     "${%.*s} is not a variable; did you "
                      "mean ${%s}?",
                      STR_ARG(name), best->name);
 }
@@ -327,7 +327,7 @@ static bool access_format_piece(struct access_format *f,
 {
     if (f->n_pieces == ACCESS_N_PIECES_MAX) {
         return error_add(err,
-                         "log.access_format: more than %d variables; "
+                         "more than %d variables; "
                          "shorten it",
                          ACCESS_N_PIECES_MAX);
     }
@@ -346,7 +346,7 @@ static bool access_format_piece(struct access_format *f,
     const struct str inside = str_from_index(*rest, at + 2);
     const size_t end = str_find_char(inside, '}');
     if (end == inside.len) {
-        return error_add(err, "log.access_format: \"${\" without \"}\"");
+        return error_add(err, "\"${\" without \"}\"; close it");
     }
     const struct str name = str_sub(inside, 0, end);
     piece->variable = access_variable_find(name);

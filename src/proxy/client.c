@@ -13,6 +13,7 @@
 #include "proxy/exchange.h"
 
 #include <errno.h>
+#include <stdio.h>
 #include <sys/socket.h>
 #include <unistd.h>
 
@@ -144,6 +145,47 @@ static void client_on_eof(struct conn *conn)
     conn_close(conn, CONN_CLOSED_BY_PEER);
 }
 
+/* ":PORT" for a URL with https; "" when it is the usual one, or none. */
+static void client_port_text(const struct conn *conn, char dst[static 8])
+{
+    const unsigned port = addr_port(&conn->local);
+    dst[0] = '\0';
+    if (port != 443 && port != 0) {
+        snprintf(dst, 8, ":%u", port);
+    }
+}
+
+/*
+ * Plain HTTP on a TLS listener: told in plain HTTP, for an empty reply tells
+ * nothing. The request is not read: it may hold secrets, and whoever sent it
+ * has to come again anyway.
+ */
+static void client_on_plain_http(struct conn *conn)
+{
+    struct client *c = conn->owner;
+    char peer[ADDR_TEXT_MAX];
+    char port[8];
+    char body[256];
+    char head[256];
+    client_port_text(conn, port);
+    const int body_len = snprintf(
+        body, sizeof(body),
+        "400 Bad Request: This port speaks TLS, and plain HTTP came. Use "
+        "https://<host>%s/ instead.\n",
+        port);
+    const int head_len = snprintf(
+        head, sizeof(head),
+        "HTTP/1.1 400 Bad Request\r\ndate: %.*s\r\ncontent-type: text/plain\r\n"
+        "content-length: %d\r\nconnection: close\r\n\r\n",
+        STR_ARG(worker_date(c->worker)), body_len);
+    metric_add(c->worker->loop->metrics, METRIC_TLS_FAILED_TOTAL, 1);
+    log_text(LOG_INFO, "client %s: plain HTTP on the TLS port",
+             addr_print(&conn->peer, peer));
+    conn_write(conn, head, (size_t)head_len);
+    conn_write(conn, body, (size_t)body_len);
+    conn_close_linger(conn);
+}
+
 static void client_on_room(struct conn *conn)
 {
     (void)conn;
@@ -167,6 +209,7 @@ static const struct conn_ops client_conn_ops = {
     .on_bytes = client_on_bytes,
     .on_eof = client_on_eof,
     .on_room = client_on_room,
+    .on_plain_http = client_on_plain_http,
     .on_closed = client_on_closed,
 };
 

@@ -33,12 +33,13 @@ static bool exchange_has_body(const struct exchange *x)
            (x->h->content_length != 0 || x->h->is_chunked);
 }
 
-/* R-LEN-8: GET and HEAD carry no content; h2 may announce it only later. */
+/* R-LEN-8: GET and HEAD carry no content, unless the route wants it; h2 may
+ * announce it only later. */
 static bool exchange_is_body_allowed(const struct exchange *x)
 {
     const bool is_bodyless =
         x->h->method == METHOD_GET || x->h->method == METHOD_HEAD;
-    if (!is_bodyless || x->upload.is_done) {
+    if (!is_bodyless || x->upload.is_done || x->route->is_get_body_allowed) {
         return true;
     }
     return x->h->version == 20 ? x->h->content_length <= 0
@@ -108,17 +109,25 @@ static bool exchange_cross(struct exchange *x)
     return hop_request(x->h, &hop, &x->request_id);
 }
 
+/* At Max-Forwards 0 we are the last recipient (RFC 9110 7.6.2). Asked before
+ * the count goes down. */
+static bool exchange_is_last(const struct exchange *x)
+{
+    const struct field *f = head_find(x->h, NAME_MAX_FORWARDS);
+    uint64_t left = 1;
+    return x->h->method == METHOD_OPTIONS && f != NULL &&
+           str_to_u64(f->value, &left) && left == 0;
+}
+
 static bool exchange_admit(struct exchange *x)
 {
     exchange_note_head(x);
     if (!exchange_read_deadline(x)) {
         return exchange_refuse(x, FAULT_BAD_REQUEST);
     }
+    x->is_last_recipient = exchange_is_last(x);
     if (!exchange_cross(x)) {
         return exchange_refuse(x, FAULT_HEAD_TOO_LARGE);
-    }
-    if (!exchange_is_body_allowed(x)) {
-        return exchange_refuse(x, FAULT_BAD_REQUEST);
     }
     if (!exchange_is_directed(x)) {
         return exchange_refuse(x, FAULT_MISDIRECTED);
@@ -150,7 +159,32 @@ static bool exchange_is_websocket_ok(const struct exchange *x)
     return !x->h->is_websocket || x->route->is_websocket_allowed;
 }
 
-static bool exchange_route(struct exchange *x)
+/* "*" is about the server, which for the client is the gateway (RFC 9110
+ * 9.3.7), and no rule for a path guards it. */
+static bool exchange_is_server_wide(const struct exchange *x)
+{
+    return str_eq(x->h->path, STR("*"));
+}
+
+/* What the route does not allow of this request; FAULT_NONE: nothing. */
+static enum fault exchange_forbidden(const struct exchange *x)
+{
+    const uint64_t max = x->route->max_body_bytes;
+    if (!exchange_is_body_allowed(x)) {
+        return FAULT_BODY_UNWANTED;
+    }
+    if (max > 0 && x->h->content_length > 0 &&
+        (uint64_t)x->h->content_length > max) {
+        return FAULT_BODY_TOO_LARGE;
+    }
+    if (!x->route->is_encoded_slash_allowed &&
+        exchange_has_encoded_slash(x->h->path)) {
+        return FAULT_BAD_TARGET;
+    }
+    return FAULT_NONE;
+}
+
+static bool exchange_find_route(struct exchange *x)
 {
     const struct route_match m = {
         .head = x->h,
@@ -161,17 +195,22 @@ static bool exchange_route(struct exchange *x)
     };
     enum fault f;
     x->route = route_find(x->snap->routes, &m, &f);
-    if (x->route == NULL) {
+    return x->route != NULL || exchange_refuse(x, f);
+}
+
+static bool exchange_route(struct exchange *x)
+{
+    const bool is_server_wide = exchange_is_server_wide(x);
+    if (!is_server_wide && !exchange_find_route(x)) {
+        return false;
+    }
+    if (is_server_wide || x->is_last_recipient) {
+        reply_options(x);
+        return false;
+    }
+    const enum fault f = exchange_forbidden(x);
+    if (f != FAULT_NONE) {
         return exchange_refuse(x, f);
-    }
-    const uint64_t max = x->route->max_body_bytes;
-    if (max > 0 && x->h->content_length > 0 &&
-        (uint64_t)x->h->content_length > max) {
-        return exchange_refuse(x, FAULT_BODY_TOO_LARGE);
-    }
-    if (!x->route->is_encoded_slash_allowed &&
-        exchange_has_encoded_slash(x->h->path)) {
-        return exchange_refuse(x, FAULT_BAD_TARGET);
     }
     if (!exchange_is_websocket_ok(x)) {
         x->h->is_websocket = false; /* an ordinary request then (5.11) */
@@ -280,6 +319,9 @@ static enum fault exchange_overdue(const struct exchange *x, uint64_t now_ms)
     if (x->response_ms != 0 && !x->is_head_sent && now_ms >= x->response_ms) {
         return FAULT_RESPONSE_TIMEOUT;
     }
+    if (x->queue_ms != 0 && now_ms >= x->queue_ms) {
+        return FAULT_QUEUE_TIMEOUT;
+    }
     if (now_ms < x->active_ms + x->idle_timeout_ms) {
         return FAULT_NONE;
     }
@@ -290,6 +332,9 @@ static void exchange_on_timer(struct timer *t)
 {
     struct exchange *x = CONTAINER_OF(t, struct exchange, timer);
     const enum fault f = exchange_overdue(x, x->w->loop->now_ms);
+    if (f == FAULT_QUEUE_TIMEOUT) {
+        slot_count(&x->up->slot->n_queue_failures);
+    }
     if (f != FAULT_NONE) {
         exchange_fail(x, f, STR_NONE);
         return;
@@ -305,6 +350,9 @@ void exchange_arm(struct exchange *x)
     }
     if (x->response_ms != 0 && !x->is_head_sent && x->response_ms < at_ms) {
         at_ms = x->response_ms;
+    }
+    if (x->queue_ms != 0 && x->queue_ms < at_ms) {
+        at_ms = x->queue_ms;
     }
     timer_arm(&x->w->loop->wheel, &x->timer, at_ms);
 }
@@ -331,7 +379,7 @@ static void exchange_count(struct exchange *x)
     if (x->is_tunnel) {
         metric_sub(ms, METRIC_TUNNELS, 1);
     }
-    metric_observe_duration(ms, x->w->loop->now_us - x->begin_us);
+    metric_observe_duration(ms, x->end_us - x->begin_us);
 }
 
 void exchange_finish(struct exchange *x)
@@ -341,7 +389,9 @@ void exchange_finish(struct exchange *x)
     }
     x->is_finished = true;
     x->step = STEP_FINISH;
+    x->end_us = loop_clock_us();
     exchange_attempt_end(x, false);
+    retry_end(x);
     filter_done(x);
     access_log_write(x);
     exchange_count(x);

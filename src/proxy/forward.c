@@ -72,6 +72,7 @@ static void forward_keep(struct exchange *x, const uint8_t *p, size_t len)
 static bool forward_is_unwanted(const struct exchange *x)
 {
     return !x->is_tunnel &&
+           !(x->route != NULL && x->route->is_get_body_allowed) &&
            (x->h->method == METHOD_GET || x->h->method == METHOD_HEAD);
 }
 
@@ -129,7 +130,7 @@ void forward_client_data(struct exchange *x,
     x->upload.n_bytes += len;
     x->upload.n_uncredited += len;
     if (len > 0 && forward_is_unwanted(x)) {
-        exchange_fail(x, FAULT_BAD_REQUEST, STR("a body on GET or HEAD"));
+        exchange_fail(x, FAULT_BODY_UNWANTED, STR_NONE);
     } else if (forward_is_too_large(x)) {
         exchange_fail(x, FAULT_BODY_TOO_LARGE, STR_NONE);
     } else if (x->filters != NULL) {
@@ -170,6 +171,15 @@ void forward_client_trailers(struct exchange *x, struct head *trailers)
     }
 }
 
+/*
+ * The host of a request that names none (HTTP/1.0): HTTP/2 has no place for an
+ * empty one (RFC 9113 8.3.1).
+ */
+static struct str forward_default_authority(const struct endpoint *ep)
+{
+    return ep->addr.sa.sa_family == AF_UNIX ? STR("localhost") : ep->id;
+}
+
 /* The head that goes out: path and host as the route says, deadline anew. */
 static bool forward_make_head(struct exchange *x, struct head *out)
 {
@@ -177,6 +187,8 @@ static bool forward_make_head(struct exchange *x, struct head *out)
     out->path = route_rewrite_path(x->route, &x->arena, x->h->path);
     if (x->up->host.p != NULL) {
         out->authority = x->up->host;
+    } else if (out->authority.len == 0) {
+        out->authority = forward_default_authority(x->ep);
     }
     out->scheme = x->ep->tls != NULL ? STR("https") : STR("http");
     out->has_expect = false;
@@ -290,16 +302,40 @@ static bool forward_add_cookies(struct exchange *x, struct head *h)
                               upstream_sticky_value(x->up, index, sticky));
 }
 
+/*
+ * What a final response must have and the upstream did not send: Date (RFC 9110
+ * 6.6.1), and the id under which we log the request, so that the client can
+ * tell it. An id is not worth a place in HPACK's table: it comes once.
+ */
+static bool forward_stamp(struct exchange *x, struct head *h)
+{
+    if (head_find(h, NAME_DATE) == NULL &&
+        !head_add(h, NAME_DATE, name_text(NAME_DATE), worker_date(x->w))) {
+        return false;
+    }
+    if (head_find(h, NAME_X_REQUEST_ID) != NULL) {
+        return true;
+    }
+    if (!head_add(h, NAME_X_REQUEST_ID, name_text(NAME_X_REQUEST_ID),
+                  x->request_id)) {
+        return false;
+    }
+    h->fields[h->n_fields - 1].is_sensitive = true;
+    return true;
+}
+
 static bool forward_may_relay_interim(const struct exchange *x, int status)
 {
     return status != 100 && status != 101 && x->h->version >= 11;
 }
 
-/* What we change in a response; false: the exchange has failed. */
+/* What we change in a response; false: the exchange has failed. The route's
+ * own edits come last: they may take away what we added. */
 static bool forward_edit_response(struct exchange *x, struct head *h)
 {
     hop_response(h);
-    if (!route_edit(&x->route->response_edits, h) ||
+    if ((h->status >= 200 && !forward_stamp(x, h)) ||
+        !route_edit(&x->route->response_edits, h) ||
         !forward_add_cookies(x, h)) {
         exchange_fail(x, FAULT_BAD_RESPONSE, STR("head too large"));
         return false;
@@ -370,6 +406,9 @@ static void forward_on_head(struct stream *s, struct head *h, bool is_end)
             hop_response(h);
             stream_send_head(x->cs, h, false);
         }
+        return;
+    }
+    if (is_end && retry_answer(x, h)) {
         return;
     }
     forward_send_response(x, h, is_end);

@@ -29,12 +29,25 @@ static bool reply_begin(struct exchange *x, struct head *h, int status)
     return reply_stamp(x, h);
 }
 
+/* RFC 9110 8.6: a 204 has no Content-Length, and that of a 304 would be the
+ * length of what the client has already, which we do not know. */
+static int64_t reply_length(int status, size_t len)
+{
+    return status == 204 || status == 304 ? -1 : (int64_t)len;
+}
+
+static bool reply_may_have_body(int status)
+{
+    return status != 204 && status != 205 && status != 304;
+}
+
 /* Sends a finished answer and ends the exchange. */
 static void reply_send(struct exchange *x, struct head *h, struct str body)
 {
+    const size_t len = reply_may_have_body(h->status) ? body.len : 0;
     /* The codec knows the method of a request whose head was refused too. */
-    const bool has_body = body.len > 0 && x->cs->method != METHOD_HEAD;
-    h->content_length = (int64_t)body.len;
+    const bool has_body = len > 0 && x->cs->method != METHOD_HEAD;
+    h->content_length = reply_length(h->status, len);
     x->step = STEP_REPLY;
     x->response = h;
     x->status = h->status;
@@ -84,16 +97,28 @@ static void reply_grpc(struct exchange *x, const struct fault_row *row)
     stream_send_head(x->cs, h, true);
 }
 
-static bool
-reply_add_for_status(const struct exchange *x, struct head *h, int status)
+/* RFC 9110 15.5.6: always there. Without a route these are all that we know;
+ * others pass as well. */
+static bool reply_add_allow(const struct exchange *x, struct head *h)
+{
+    const struct str all = STR("GET, HEAD, POST, PUT, DELETE, OPTIONS, PATCH");
+    return head_add(h, NAME_OTHER, STR("allow"),
+                    x->allow.p != NULL ? x->allow : all);
+}
+
+/* Clients that were refused together shall not come back together. */
+static struct str reply_retry_after(struct exchange *x)
+{
+    static const char *const seconds[] = {"1", "2", "3"};
+    return str_from(seconds[loop_random(x->w->loop) % 3]);
+}
+
+static bool reply_add_for_status(struct exchange *x, struct head *h, int status)
 {
     if (status == 503) {
-        return reply_add(h, NAME_RETRY_AFTER, STR("1"));
+        return reply_add(h, NAME_RETRY_AFTER, reply_retry_after(x));
     }
-    if (status == 405 && x->allow.p != NULL) {
-        return head_add(h, NAME_OTHER, STR("allow"), x->allow);
-    }
-    return true;
+    return status != 405 || reply_add_allow(x, h);
 }
 
 void reply_fault(struct exchange *x, enum fault f)
@@ -162,6 +187,20 @@ void reply_to_https(struct exchange *x)
                                is_v6 ? "[" : "", STR_ARG(h->host),
                                is_v6 ? "]" : "", port, STR_ARG(path),
                                has_query ? "?" : "", STR_ARG(h->query)));
+}
+
+void reply_options(struct exchange *x)
+{
+    struct head *h = reply_new(x);
+    if (x->route != NULL) {
+        route_allow(x->route, &x->arena, &x->allow);
+    }
+    if (h == NULL || !reply_begin(x, h, 200) || !reply_add_allow(x, h)) {
+        reply_give_up(x);
+    } else {
+        reply_send(x, h, STR_NONE);
+    }
+    exchange_finish(x);
 }
 
 void reply_route(struct exchange *x)

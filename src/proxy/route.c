@@ -259,18 +259,16 @@ static bool route_header_fits(const struct route_header_match *hm,
     return hm->value.p == NULL || str_eq(hm->value, f->value);
 }
 
-/* Puts the methods of a near miss on the list for the Allow field. */
-static void route_note_allow(const struct route *r, const struct route_match *m)
+void route_allow(const struct route *r, struct arena *arena, struct str *allow)
 {
-    for (size_t i = 0; m->allow != NULL && i < r->n_methods; i++) {
-        const bool is_first = m->allow->p == NULL;
-        if (!is_first && m->allow->len > ROUTE_ALLOW_BYTES_MAX) {
+    for (size_t i = 0; i < r->n_methods; i++) {
+        const bool is_first = allow->p == NULL;
+        if (!is_first && allow->len > ROUTE_ALLOW_BYTES_MAX) {
             return;
         }
-        *m->allow =
-            is_first ? r->methods[i]
-                     : arena_print(m->arena, "%.*s, %.*s", STR_ARG(*m->allow),
-                                   STR_ARG(r->methods[i]));
+        *allow = is_first ? r->methods[i]
+                          : arena_print(arena, "%.*s, %.*s", STR_ARG(*allow),
+                                        STR_ARG(r->methods[i]));
     }
 }
 
@@ -288,7 +286,9 @@ route_fits(const struct route *r, const struct route_match *m, enum fault *f)
     }
     if (!route_has_method(r, m->head->method_text)) {
         *f = FAULT_METHOD;
-        route_note_allow(r, m);
+        if (m->allow != NULL) {
+            route_allow(r, m->arena, m->allow);
+        }
         return false;
     }
     return true;
@@ -462,28 +462,65 @@ bool route_edit(const struct route_edits *e, struct head *h)
     return true;
 }
 
+enum route_variable {
+    ROUTE_VARIABLE_AUTHORITY,
+    ROUTE_VARIABLE_HOST,
+    ROUTE_VARIABLE_PATH,
+    ROUTE_VARIABLE_QUERY,
+    ROUTE_VARIABLE_REQUEST_URI,
+    ROUTE_N_VARIABLES
+};
+
+static const char *const route_variables[ROUTE_N_VARIABLES] = {
+    [ROUTE_VARIABLE_AUTHORITY] = "authority",
+    [ROUTE_VARIABLE_HOST] = "host",
+    [ROUTE_VARIABLE_PATH] = "path",
+    [ROUTE_VARIABLE_QUERY] = "query",
+    [ROUTE_VARIABLE_REQUEST_URI] = "request_uri",
+};
+
+const char *route_variable_name(size_t index)
+{
+    return index < ROUTE_N_VARIABLES ? route_variables[index] : NULL;
+}
+
+/* ROUTE_N_VARIABLES: there is none of that name. */
+static enum route_variable route_variable_find(struct str name)
+{
+    size_t i = 0;
+    while (i < ROUTE_N_VARIABLES &&
+           !str_eq(name, str_from(route_variables[i]))) {
+        i++;
+    }
+    return (enum route_variable)i;
+}
+
+bool route_is_variable(struct str name)
+{
+    return route_variable_find(name) != ROUTE_N_VARIABLES;
+}
+
 /* The value of a ${variable} of a redirect. */
 static struct str
 route_variable(struct str name, struct arena *arena, const struct head *h)
 {
     const bool has_query = h->query.p != NULL;
-    if (str_eq(name, STR("host"))) {
-        return h->host;
-    }
-    if (str_eq(name, STR("authority"))) {
+    switch (route_variable_find(name)) {
+    case ROUTE_VARIABLE_AUTHORITY:
         return h->authority;
-    }
-    if (str_eq(name, STR("path"))) {
+    case ROUTE_VARIABLE_HOST:
+        return h->host;
+    case ROUTE_VARIABLE_PATH:
         return h->path;
-    }
-    if (str_eq(name, STR("query"))) {
+    case ROUTE_VARIABLE_QUERY:
         return h->query;
-    }
-    if (str_eq(name, STR("request_uri"))) {
+    case ROUTE_VARIABLE_REQUEST_URI:
         return arena_print(arena, "%.*s%s%.*s", STR_ARG(h->path),
                            has_query ? "?" : "", STR_ARG(h->query));
+    case ROUTE_N_VARIABLES:
+        break;
     }
-    return STR_NONE;
+    return STR_NONE; /* the build refuses them */
 }
 
 struct str

@@ -95,6 +95,7 @@ struct route {
     int32_t n_retries_max;        /* -1: that of the upstream */
     bool is_websocket_allowed;
     bool is_encoded_slash_allowed; /* %2F and %5C in the path */
+    bool is_get_body_allowed;      /* R-LEN-8: a body on GET and HEAD */
 };
 
 struct route_table;
@@ -123,6 +124,8 @@ struct route_match {
 const struct route *route_find(const struct route_table *t,
                                const struct route_match *m,
                                enum fault *f);
+/* Adds the methods of a route to a list for the Allow field. */
+void route_allow(const struct route *r, struct arena *arena, struct str *allow);
 /* The upstream of a route: its own, or one of the split by `random`. */
 struct upstream *route_upstream(const struct route *r, uint64_t random);
 /* The canonical path after prefix replacement; p NULL at the arena's limit. */
@@ -130,7 +133,10 @@ struct str
 route_rewrite_path(const struct route *r, struct arena *arena, struct str path);
 /* Applies edits; false at the arena's limit. */
 bool route_edit(const struct route_edits *e, struct head *h);
-/* Location of a redirect: ${host} ${path} ${query} ${request_uri} filled in. */
+/* What may stand between "${" and "}" in a redirect: NULL at the end. */
+const char *route_variable_name(size_t index);
+bool route_is_variable(struct str name);
+/* Location of a redirect, its variables filled in. */
 struct str route_location(const struct route *r,
                           struct arena *arena,
                           const struct head *h);

@@ -40,7 +40,8 @@ struct listener {
     uint32_t n_conns_max; /* per worker; 0: only the total counts */
     uint32_t handshake_timeout_ms;
     const struct codec_limits *limits;
-    const struct listener_group *group; /* its sockets */
+    uint32_t socket_mode;         /* of a UNIX socket's file */
+    struct listener_group *group; /* its sockets; changed by control only */
 };
 
 /* Pins of one worker. */

@@ -297,6 +297,10 @@ void worker_stop(struct worker *w)
 {
     loop_stop(w->loop);
     CHECK(pthread_join(w->thread, NULL) == 0);
+}
+
+void worker_free(struct worker *w)
+{
     loop_free(w->loop);
     regex_scratch_free(w->scratch);
     mem_free(w->listener_counts);

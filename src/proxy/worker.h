@@ -63,8 +63,11 @@ void worker_post_snapshot(struct worker *w, struct snapshot *snap);
 /* Control thread: stop accepting, finish what runs, then on_drained. The limit
  * is the snapshot's drain_timeout_ms. */
 void worker_post_drain(struct worker *w);
-/* Control thread: ends the thread at once, closing everything, and frees. */
+/* Control thread: ends the thread at once, closing everything. Other workers
+ * may still send it mail. */
 void worker_stop(struct worker *w);
+/* Control thread: frees a stopped worker, when all of them are stopped. */
+void worker_free(struct worker *w);
 
 /* Pins for those who hold on to a snapshot across turns. */
 void worker_pin(struct worker *w, struct snapshot *snap);
@@ -73,7 +76,8 @@ void worker_unpin(struct worker *w, struct snapshot *snap);
 void worker_client_left(struct worker *w);
 /* Writes a new request id (36 characters and NUL). */
 struct str worker_request_id(struct worker *w, char dst[static 37]);
-/* Date of now as in RFC 9110 5.6.7; valid for this turn. */
+/* Date of now as in RFC 9110 5.6.7, made once a second. The text stays where it
+ * is and keeps its length: a later second is written over it. */
 struct str worker_date(struct worker *w);
 
 #endif

@@ -3,9 +3,8 @@
  * policy, the fallback for requests without a key, and failing open when
  * everything is down. Built on the control thread, immutable then; picks run
  * on workers and write nothing but the pick and its cursor.
- * Invariant: an index that leaves here was usable a moment ago. Workers do not
- * wait for each other, so a cap may be overrun by as many requests as there
- * are other workers; who needs it exact counts in the queue.
+ * Invariant: an index that leaves here was usable a moment ago. Whoever takes
+ * it counts itself in (slot_take_place), which may fail: then picks again.
  */
 #include "upstream/balance.h"
 
@@ -257,6 +256,18 @@ int balance_choose(const struct balance_candidates *c,
     }
     looser.bounded_percent = 0;
     return balance_choose_within(&looser, eps, n, p);
+}
+
+bool balance_is_full(const struct balance *b, const struct balance_pick *p)
+{
+    for (size_t i = 0; i < b->n; i++) {
+        const struct balance_endpoint *ep = &b->eps[i];
+        if (ep->weight > 0 && ep->max_requests > 0 &&
+            (p->is_panic || !balance_is_down(ep))) {
+            return true;
+        }
+    }
+    return false;
 }
 
 static bool balance_is_all_down(const struct balance *b)

@@ -30,8 +30,8 @@ struct balance_endpoint {
 
 struct balance_settings {
     uint32_t bounded_load_percent; /* 0: off; 125: at most 1.25x the mean */
-    uint32_t table_size;           /* maglev, rounded up to a prime; 0: 65537 */
-    uint32_t ring_points;          /* ring_hash: per unit of weight; 0: 160 */
+    uint32_t table_size;  /* maglev, rounded up to a prime; 0: enough */
+    uint32_t ring_points; /* ring_hash: per unit of weight; 0: 160 */
     uint64_t seed;
 };
 
@@ -96,6 +96,10 @@ struct str balance_names(void);
  * has weight 0, is over its cap, or is down (all down: fails open, "panic").
  */
 int balance_pick(const struct balance *b, struct balance_pick *p);
+
+/* Would an endpoint be chosen if it had a place free? Then waiting makes sense,
+ * after balance_pick found none. */
+bool balance_is_full(const struct balance *b, const struct balance_pick *p);
 
 /* For policies: may endpoint i be chosen? */
 bool balance_is_usable(const struct balance_endpoint *eps,

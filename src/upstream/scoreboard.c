@@ -13,6 +13,7 @@
 #include "base/check.h"
 #include "base/map.h"
 #include "base/mem.h"
+#include "upstream/queue.h"
 
 #include <inttypes.h>
 #include <stdio.h>
@@ -59,6 +60,7 @@ static void scoreboard_cell_fini(struct scoreboard_cell *cell)
     if (cell->slot == NULL) {
         return;
     }
+    queue_free(cell->slot->queue);
     mem_free(cell->slot->key);
     mem_free(cell->slot->upstream_name);
     mem_free(cell->slot->endpoint_id);
@@ -116,6 +118,7 @@ static struct slot *scoreboard_slot_new(struct scoreboard *sb, struct str key)
     const struct scoreboard_cell cell = scoreboard_cell_new();
     cell.slot->index = scoreboard_index_take(sb);
     cell.slot->key = mem_copy_text(key.p, key.len);
+    cell.slot->queue = queue_new();
     sb->cells[cell.slot->index] = cell;
     map_set(sb->by_key, key, cell.slot);
     return cell.slot;
@@ -192,6 +195,21 @@ static uint64_t scoreboard_read_retries(const struct slot *slot)
     return atomic_load_explicit(&slot->n_retries, memory_order_relaxed);
 }
 
+static uint64_t scoreboard_read_queue(const struct slot *slot)
+{
+    return queue_length(slot->queue);
+}
+
+static uint64_t scoreboard_read_queued(const struct slot *slot)
+{
+    return atomic_load_explicit(&slot->n_queued, memory_order_relaxed);
+}
+
+static uint64_t scoreboard_read_queue_failures(const struct slot *slot)
+{
+    return atomic_load_explicit(&slot->n_queue_failures, memory_order_relaxed);
+}
+
 static uint64_t scoreboard_read_down(const struct slot *slot)
 {
     return atomic_load_explicit(&slot->is_down, memory_order_relaxed) ? 1 : 0;
@@ -222,6 +240,15 @@ static const struct scoreboard_metric scoreboard_metrics[] = {
      scoreboard_read_requests, false, false},
     {"dm_upstream_in_flight", "gauge", "Requests that run in the upstream now.",
      scoreboard_read_in_flight, false, false},
+    {"dm_upstream_queue_length", "gauge",
+     "Requests that wait for a place on an endpoint now.",
+     scoreboard_read_queue, false, false},
+    {"dm_upstream_queued_total", "counter",
+     "Requests that had to wait for a place.", scoreboard_read_queued, false,
+     false},
+    {"dm_upstream_queue_failures_total", "counter",
+     "Requests that waited too long, or found the queue full.",
+     scoreboard_read_queue_failures, false, false},
 };
 
 static int scoreboard_label_cmp(const struct slot *a, const struct slot *b)

@@ -15,18 +15,25 @@
 #include <stdint.h>
 
 struct buf;
+struct queue;
 
 struct slot {
     /* Written per request. */
     _Alignas(64) atomic_uint in_flight; /* requests that run now */
     atomic_uint n_conns;                /* connections that are open now */
+    atomic_uint n_retrying;             /* requests in a further attempt */
     atomic_uint_least64_t n_requests;
     atomic_uint_least64_t n_failures; /* faults that the upstream is to blame */
     atomic_uint_least64_t n_connects;
     atomic_uint_least64_t n_retries;
+    atomic_uint_least64_t n_queued;         /* requests that had to wait */
+    atomic_uint_least64_t n_queue_failures; /* waited in vain, or not at all */
     /* Read per request, written seldom. */
     _Alignas(64) atomic_bool is_down; /* by probes or ejection */
-    uint32_t index;                   /* dense number: workers' pools use it */
+    /* Of an upstream: requests that wait for a place on an endpoint. Of an
+     * endpoint: pools that wait for a connection. */
+    struct queue *queue;
+    uint32_t index;      /* dense number: workers' pools use it */
     uint32_t n_refs;     /* control thread: snapshots that use it */
     char *key;           /* "endpoint|..." or "upstream|..." */
     char *upstream_name; /* labels for /metrics */
@@ -55,21 +62,42 @@ size_t scoreboard_count(const struct scoreboard *sb);
  * thread. */
 void scoreboard_print(struct scoreboard *sb, struct buf *out);
 
-static inline void slot_begin(struct slot *s)
+/* Adds 1 to a count of places, but never above `max` (0: no limit). Exact over
+ * all threads. */
+static inline bool slot_take_place(atomic_uint *n, uint32_t max)
 {
-    atomic_fetch_add_explicit(&s->in_flight, 1, memory_order_relaxed);
-    atomic_fetch_add_explicit(&s->n_requests, 1, memory_order_relaxed);
+    unsigned now = atomic_load_explicit(n, memory_order_relaxed);
+    do {
+        if (max != 0 && now >= max) {
+            return false;
+        }
+    } while (!atomic_compare_exchange_weak_explicit(
+        n, &now, now + 1, memory_order_seq_cst, memory_order_relaxed));
+    return true;
 }
 
-/* The same request once more: it runs, but is not a new one. */
-static inline void slot_begin_again(struct slot *s)
+/* Gives a place back. Whoever does looks at the queue afterwards; the order of
+ * the two is what keeps a waiting one from being forgotten. */
+static inline void slot_give_place(atomic_uint *n)
 {
-    atomic_fetch_add_explicit(&s->in_flight, 1, memory_order_relaxed);
+    atomic_fetch_sub_explicit(n, 1, memory_order_seq_cst);
+}
+
+/* A request begins that no cap stops. */
+static inline void slot_begin(struct slot *s)
+{
+    atomic_fetch_add_explicit(&s->in_flight, 1, memory_order_seq_cst);
+    atomic_fetch_add_explicit(&s->n_requests, 1, memory_order_relaxed);
 }
 
 static inline void slot_end(struct slot *s)
 {
-    atomic_fetch_sub_explicit(&s->in_flight, 1, memory_order_relaxed);
+    slot_give_place(&s->in_flight);
+}
+
+static inline void slot_count(atomic_uint_least64_t *n)
+{
+    atomic_fetch_add_explicit(n, 1, memory_order_relaxed);
 }
 
 static inline unsigned slot_in_flight(const struct slot *s)

@@ -35,7 +35,7 @@ struct endpoint {
     struct slot *slot;
     struct upstream *upstream;
     struct tls_client *tls; /* one reference is ours; NULL: plain */
-    uint32_t max_conns;     /* 0: that of the upstream */
+    uint32_t n_conns_max;   /* over all workers */
 };
 
 /* A cookie that the gateway gives to the client. */
@@ -64,11 +64,15 @@ struct upstream {
     uint32_t idle_timeout_ms;
     uint32_t keep_alive_idle_ms;
     uint32_t n_keep_alive_max; /* idle connections per worker and endpoint */
-    uint32_t n_conns_max;      /* per worker and endpoint */
+    uint32_t n_queue_max;      /* requests that may wait for a place */
+    uint32_t queue_timeout_ms;
     uint32_t n_retries_max;
-    uint32_t n_refs;        /* control thread: snapshots that hold it */
-    struct str fingerprint; /* everything it was built from, to share it */
-    struct arena arena;     /* the texts */
+    uint32_t retry_budget_percent; /* of the requests that run */
+    uint32_t n_retry_budget_min;
+    uint32_t retry_grpc_codes; /* bit n: an answer with code n is retried */
+    uint32_t n_refs;           /* control thread: snapshots that hold it */
+    struct str fingerprint;    /* everything it was built from, to share it */
+    struct arena arena;        /* the texts */
 };
 
 /* Opaque value of the sticky cookie for an endpoint: 16 hex digits of

@@ -291,11 +291,10 @@ static void test_admin__a_port_in_use_is_told(void **state)
     assert_int_equal(getsockname(fd, &a.sa, &a.len), 0);
     assert_null(
         admin_new(fx.loop, str_from(addr_print(&a, text)), &fx_ops, &fx, &err));
-    assert_true(begins(error_text(&err), "admin.address: "));
-    assert_non_null(strstr(error_text(&err), text));
+    assert_true(begins(error_text(&err), text));
     error_fini(&err);
     assert_null(admin_new(fx.loop, STR("no-port"), &fx_ops, &fx, &err));
-    assert_true(begins(error_text(&err), "admin.address: "));
+    assert_true(begins(error_text(&err), "no-port: "));
     assert_int_equal(err.n_problems, 1);
     error_fini(&err);
     close(fd);

@@ -44,7 +44,7 @@ world_build(struct build_world *world, const char *text, struct snapshot *old)
 /*
  * Builds what must fail with `message`, and checks that nothing is left. Some
  * of it is found by settings_check already: it comes to the same for the
- * reader.
+ * reader, and is told once.
  */
 static void check_problem(const char *text, const char *message)
 {
@@ -54,8 +54,8 @@ static void check_problem(const char *text, const char *message)
     fixture_write("x.conf", text);
     struct node *root = source_file_read("x.conf", &err);
     assert_non_null(root);
-    assert_true(!settings_check(root, &err) ||
-                build_snapshot(&world, root, NULL, &err) == NULL);
+    settings_check(root, &err);
+    assert_null(build_snapshot(&world, root, NULL, &err));
     assert_string_equal(error_text(&err), message);
     error_fini(&err);
     node_free(root);
@@ -166,7 +166,7 @@ static void test_build__one_pass_tells_every_problem(void **state)
                  "{ host = \"a b\"; answer = { status = 204; }; },\n"
                  "{ path = \"/./\"; answer = { status = 204; }; } );\n"
                  "log = { access_format = \"${statsu}\"; };",
-        "x.conf:5: log: log.access_format: ${statsu} is not a variable; did "
+        "x.conf:5: log.access_format: ${statsu} is not a variable; did "
         "you mean ${status}?\n"
         "x.conf:3: routes[0]: host \"a b\" is not a host name; write "
         "\"www.example.org\" or \"*.example.org\", without port\n"
@@ -451,6 +451,175 @@ static void test_build__a_port_in_use_is_told_by_its_line(void **state)
 
 #define TEST(name) cmocka_unit_test(test_build__##name)
 
+static void test_build__variables_of_a_redirect_are_known(void **state)
+{
+    (void)state;
+    const char *known = "there are ${authority}, ${host}, ${path}, ${query}, "
+                        "${request_uri}";
+    char text[1024];
+    char message[2048];
+    snprintf(text, sizeof(text), "%s",
+             LISTENER "routes = ( { redirect = {\n"
+                      "to = \"https://${hots}${request_url}/${x}$\"; }; },\n"
+                      "{ path = \"/b\"; redirect = { to = \"/${host\"; }; },\n"
+                      "{ path = \"/c\"; redirect = { to = \"/${}\"; }; } );");
+    snprintf(message, sizeof(message),
+             "x.conf:3: routes[0].redirect.to: ${hots} is not a variable; did "
+             "you mean ${host}? %s\n"
+             "x.conf:3: routes[0].redirect.to: ${request_url} is not a "
+             "variable; did you mean ${request_uri}? %s\n"
+             "x.conf:3: routes[0].redirect.to: ${x} is not a variable; %s\n"
+             "x.conf:4: routes[1].redirect.to: \"${\" without \"}\"; close it, "
+             "as in \"${host}\"\n"
+             "x.conf:5: routes[2].redirect.to: ${} is not a variable; %s\n",
+             known, known, known, known);
+    check_problem(text, message);
+    struct build_world world;
+    world_init(&world);
+    struct snapshot *snap = world_build(
+        &world,
+        LISTENER "routes = ( { redirect = { to = "
+                 "\"$/${host}${authority}${path}${query}${request_uri}}\"; }; "
+                 "} );",
+        NULL);
+    build_free_snapshot(&world, snap);
+    world_fini(&world);
+}
+
+/* Values, combinations and what is built: told together, each once. */
+static void test_build__no_phase_hides_the_next(void **state)
+{
+    (void)state;
+    static const char text[] =
+        "listeners = ( { name = \"l\"; address = \"127.0.0.1:1\"; nam = 1;\n"
+        "  trusted_proxies = [ \"ten\" ]; tls = { min_version = \"9\";\n"
+        "  certificates = ( { chain = \"no.pem\"; key = \"no.key\"; },\n"
+        "  { chain = \"other.pem\"; } ); }; } );\n"
+        "workers = 1000; limits = { streams_max = 0; };\n"
+        "log = { access_format = \"${x}\"; level = \"loud\"; };\n"
+        "modules = [ \"no.so\" ];\n"
+        "upstreams = { u = { retries_max = 99; tls = { ca = \"no.ca\"; };\n"
+        "  endpoints = ( { address = \"here\"; }, { address = 5; } );\n"
+        "  balance = { policy = \"maglev\"; sticky_cookie = {\n"
+        "  name = \"c\"; path = \"x\"; }; }; }; };\n"
+        "routes = ( { host = \"a b\"; upstream = \"v\"; metods = 1;\n"
+        "  filters = ( { name = \"f\"; } ); } );";
+    static const char *const problems[] = {
+        "x.conf:1: listeners[0].nam: unknown key",
+        "x.conf:2: listeners[0].tls.min_version: \"9\" is not one of",
+        "x.conf:4: listeners[0].tls.certificates[1]: \"key\" is missing",
+        "x.conf:5: workers: 1000 is too large",
+        "x.conf:5: limits.streams_max: 0 is too small",
+        "x.conf:6: log.level: \"loud\" is not one of",
+        "x.conf:8: upstreams.u.retries_max: 99 is too large",
+        "x.conf:9: upstreams.u.endpoints[1].address: must be text",
+        "x.conf:12: routes[0].metods: unknown key",
+        "x.conf:10: upstreams.u.balance.policy: \"maglev\" needs hash_on",
+        "x.conf:12: routes[0].upstream: there is no upstream \"v\"",
+        "x.conf:6: log.access_format: ${x} is not a variable",
+        "x.conf:9: upstreams.u.endpoints[0]: here: must be host:port",
+        "no.ca: cannot be read",
+        "x.conf:10: upstreams.u.balance.sticky_cookie: the path of a cookie",
+        "x.conf:2: listeners[0].trusted_proxies[0]: ten: not an address",
+        "no.pem: cannot be read",
+        "no.key: cannot be read",
+        "x.conf:7: modules[0]: no.so: cannot be loaded",
+        "x.conf:12: routes[0]: host \"a b\" is not a host name",
+    };
+    struct build_world world;
+    struct error err = {0};
+    world_init(&world);
+    fixture_write("x.conf", text);
+    struct node *root = source_file_read("x.conf", &err);
+    settings_check(root, &err);
+    assert_null(build_snapshot(&world, root, NULL, &err));
+    for (size_t i = 0; i < sizeof(problems) / sizeof(problems[0]); i++) {
+        const char *at = strstr(error_text(&err), problems[i]);
+        assert_non_null(at);
+        assert_null(strstr(at + 1, problems[i]));
+    }
+    assert_int_equal(err.n_problems, sizeof(problems) / sizeof(problems[0]));
+    error_fini(&err);
+    node_free(root);
+    world_fini(&world);
+}
+
+static const struct setting *find_row(const char *path)
+{
+    size_t i = 0;
+    while (strcmp(settings_row(i)->path, path) != 0) {
+        i++;
+    }
+    return settings_row(i);
+}
+
+/* The conf text in which `value` stands where a row wants another. */
+static void print_at(const char *row_path, const char *value, char dst[1024])
+{
+    char path[256];
+    char inner[1024];
+    char *dot;
+    snprintf(path, sizeof(path), "%s", row_path);
+    snprintf(inner, sizeof(inner), "%s", value);
+    while ((dot = strrchr(path, '.')) != NULL) {
+        *dot = '\0';
+        if (strcmp(dot + 1, "*") != 0) {
+            snprintf(dst, 1024, "{ %.99s = %.800s; }", dot + 1, inner);
+        } else if (find_row(path)->kind == SETTING_MAP) {
+            snprintf(dst, 1024, "{ m = %.800s; }", inner);
+        } else {
+            snprintf(dst, 1024, "( %.800s )", inner);
+        }
+        snprintf(inner, sizeof(inner), "%s", dst);
+    }
+    snprintf(dst, 1024, "%.99s = %.800s;", path, inner);
+}
+
+/* Checks and builds a tree of any shape; the result does not matter. */
+static void build_anything(const char *text)
+{
+    struct build_world world;
+    struct error err = {0};
+    world_init(&world);
+    fixture_write("x.conf", text);
+    struct node *root = source_file_read("x.conf", &err);
+    if (root != NULL) {
+        settings_check(root, &err);
+        struct snapshot *snap = build_snapshot(&world, root, NULL, &err);
+        assert_true((snap == NULL) == (err.n_problems > 0));
+        if (snap == NULL) {
+            node_free(root);
+        }
+        build_free_snapshot(&world, snap);
+    }
+    error_fini(&err);
+    world_fini(&world);
+}
+
+static void test_build__wrong_kinds_do_no_harm(void **state)
+{
+    (void)state;
+    static const char *const values[] = {"5",
+                                         "\"x\"",
+                                         "true",
+                                         "2.5",
+                                         "{ }",
+                                         "( )",
+                                         "( 1, { a = 1; }, \"\" )",
+                                         "{ a = 1; b = { c = ( 1 ); }; }"};
+    for (size_t row = 0; settings_row(row) != NULL; row++) {
+        const char *path = settings_row(row)->path;
+        for (size_t i = 0; i < sizeof(values) / sizeof(values[0]); i++) {
+            char text[2048];
+            char at[1024];
+            print_at(path, values[i], at);
+            snprintf(text, sizeof(text), "%s%s",
+                     strncmp(path, "listeners", 9) == 0 ? "" : LISTENER, at);
+            build_anything(text);
+        }
+    }
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -460,6 +629,9 @@ int main(void)
         TEST(a_wrong_expression_is_explained),
         TEST(framing_is_not_edited),
         TEST(one_pass_tells_every_problem),
+        TEST(variables_of_a_redirect_are_known),
+        TEST(no_phase_hides_the_next),
+        TEST(wrong_kinds_do_no_harm),
         TEST(an_endpoint_twice_is_a_mistake),
         TEST(a_name_that_does_not_resolve_is_told),
         TEST(protocol_and_tls_must_fit),

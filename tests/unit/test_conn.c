@@ -796,6 +796,32 @@ static void test_conn__a_new_owner_gets_the_rest(void **state)
     probe_close(&p);
 }
 
+static size_t third_on_bytes(struct conn *c, const uint8_t *bytes, size_t len)
+{
+    const struct probe *p = c->owner;
+    assert_int_equal(p->n_eof, 0);
+    return second_on_bytes(c, bytes, len);
+}
+
+/* The client sent all it had, FIN included, before we first looked. */
+static void test_conn__a_new_owner_gets_the_rest_before_eof(void **state)
+{
+    static struct conn_ops third;
+    struct probe p;
+    (void)state;
+    third = probe_ops;
+    third.on_bytes = third_on_bytes;
+    probe_open(&p);
+    p.take_max = 5;
+    p.next_ops = &third;
+    probe_send(&p, "PROXYrest");
+    shutdown(p.fd, SHUT_WR);
+    probe_turns(&p, 3);
+    assert_true(probe_has(&p, "PROXYrest"));
+    assert_int_equal(p.n_eof, 1);
+    probe_close(&p);
+}
+
 static void test_conn__the_timer_fires_once(void **state)
 {
     struct probe p;
@@ -924,6 +950,7 @@ int main(void)
         cmocka_unit_test(test_conn__linger_ends_by_its_own_timer),
         cmocka_unit_test(test_conn__abort_sends_a_reset),
         cmocka_unit_test(test_conn__a_new_owner_gets_the_rest),
+        cmocka_unit_test(test_conn__a_new_owner_gets_the_rest_before_eof),
         cmocka_unit_test(test_conn__the_timer_fires_once),
         cmocka_unit_test(test_conn__connect_reaches_a_listener),
         cmocka_unit_test(test_conn__a_refused_connect_is_told),

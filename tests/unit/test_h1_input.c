@@ -56,7 +56,7 @@ static const struct {
     {GET("/a") "BAD\r\n\r\n" GET("/b"), false, "GET /a[] !bad_request ",
      "200 400c."},
     {"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n", false, "!bad_request ", "400c."},
-    {"\x16\x03\x01\x02", false, "!bad_request ", "400c."},
+    {"\x16\x03\x01\x02", false, "!tls_on_plain_port ", "400c."},
     {"GET / HTTP/1.1\n", false, "!bad_request ", "400c."},
     {"GET / HTTP/3.0\r\n" H "\r\n", false, "!http_version ", "505c."},
     {"CONNECT a:1 HTTP/1.1\r\n" H "\r\n", false, "!method_not_allowed ",

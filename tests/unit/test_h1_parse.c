@@ -88,7 +88,8 @@ static const struct request_row request_rows[] = {
     {"GET / HTTP/1.1\r\n\tHost: a\r\n\r\n", NULL, FAULT_BAD_REQUEST},
     {"PRI * HTTP/2.0\r\n\r\n", NULL, FAULT_BAD_REQUEST},
     {"GET /\r\n\r\n", NULL, FAULT_BAD_REQUEST},
-    {"\x16\x03\x01\x02\r\n\r\n", NULL, FAULT_BAD_REQUEST},
+    {"\x16\x03\x01\x02\r\n\r\n", NULL, FAULT_TLS_ON_PLAIN},
+    {"\x17\x03\x01\x02\r\n\r\n", NULL, FAULT_BAD_REQUEST},
     // R-TGT
     {"GET  / HTTP/1.1\r\nHost: a\r\n\r\n", NULL, FAULT_BAD_REQUEST},
     {"GET /  HTTP/1.1\r\nHost: a\r\n\r\n", NULL, FAULT_BAD_REQUEST},
@@ -308,7 +309,7 @@ static void test_h1_parse__a_part_is_judged_as_the_whole(void **state)
 
 static void test_h1_parse__garbage_is_refused_before_its_end(void **state)
 {
-    static const char *const texts[] = {"\x16\x03\x01", "GET /\r\n", "\n",
+    static const char *const texts[] = {"\x17\x03\x01", "GET /\r\n", "\n",
                                         "GET / HTTP/1.1\n", " GET"};
 
     (void)state;

@@ -712,6 +712,7 @@ static void test_h2_input__goaway_refuses_later_streams(void **state)
     struct wire *const block = mem_new(sizeof(*block));
     struct rec r[2];
     struct fx *const fx = raw_client(&r[0], w);
+    fx_raw_send(fx, w); // SETTINGS: more than one stream may be opened
     fx_open(fx, &r[1], "POST", "/", false);
     fx_turn(fx, 2);
     static const uint8_t last_is_1[8] = {0, 0, 0, 1, 0, 0, 0, 0};

@@ -51,7 +51,7 @@ static void test_listener__each_worker_has_its_own_socket(void **state)
 {
     struct error err = {0};
     const struct addr a = free_port();
-    struct listener_group *g = listener_group_open(&a, 3, 16, &err);
+    struct listener_group *g = listener_group_open(&a, 0666, 3, 16, &err);
     (void)state;
     assert_string_equal(error_text(&err), "");
     assert_non_null(g);
@@ -77,7 +77,7 @@ static void test_listener__a_port_in_use_is_named(void **state)
     char text[ADDR_TEXT_MAX];
     const int other = listen_plain(&a);
     (void)state;
-    assert_null(listener_group_open(&a, 2, 16, &err));
+    assert_null(listener_group_open(&a, 0666, 2, 16, &err));
     assert_non_null(strstr(error_text(&err), addr_print(&a, text)));
     assert_non_null(strstr(error_text(&err), "ss -ltnp"));
     assert_true(list_is_empty(&listener_groups));
@@ -98,7 +98,7 @@ static void test_listener__a_second_gateway_is_noticed(void **state)
     assert_int_equal(bind(other, &a.sa, a.len), 0);
     assert_int_equal(listen(other, 8), 0);
     assert_true(listener_get_name(other, &a));
-    assert_null(listener_group_open(&a, 1, 16, &err));
+    assert_null(listener_group_open(&a, 0666, 1, 16, &err));
     assert_int_equal(err.n_problems, 1);
     error_fini(&err);
     close(other);
@@ -111,8 +111,8 @@ static void test_listener__a_reload_may_widen_an_address(void **state)
     struct addr wide = narrow;
     (void)state;
     wide.in.sin_addr.s_addr = htonl(INADDR_ANY);
-    struct listener_group *g = listener_group_open(&narrow, 1, 16, &err);
-    struct listener_group *h = listener_group_open(&wide, 1, 16, &err);
+    struct listener_group *g = listener_group_open(&narrow, 0666, 1, 16, &err);
+    struct listener_group *h = listener_group_open(&wide, 0666, 1, 16, &err);
     assert_string_equal(error_text(&err), "");
     assert_non_null(h);
     listener_group_close(g);
@@ -125,7 +125,7 @@ static void test_listener__an_address_of_nobody_is_named(void **state)
     struct addr a;
     (void)state;
     assert_true(addr_parse(STR("192.0.2.1:8080"), &a));
-    assert_null(listener_group_open(&a, 1, 16, &err));
+    assert_null(listener_group_open(&a, 0666, 1, 16, &err));
     assert_non_null(strstr(error_text(&err), "no interface"));
     error_fini(&err);
 }
@@ -143,9 +143,9 @@ static void test_listener__unix_sockets_replace_dead_ones_only(void **state)
     const int dead = socket(AF_UNIX, SOCK_STREAM, 0);
     assert_int_equal(bind(dead, &a.sa, a.len), 0);
     close(dead);
-    struct listener_group *g = listener_group_open(&a, 2, 16, &err);
+    struct listener_group *g = listener_group_open(&a, 0666, 2, 16, &err);
     assert_string_equal(error_text(&err), "");
-    assert_null(listener_group_open(&a, 1, 16, &err));
+    assert_null(listener_group_open(&a, 0666, 1, 16, &err));
     assert_non_null(strstr(error_text(&err), "another process"));
     error_fini(&err);
     close(connect_to(&a));
@@ -153,11 +153,57 @@ static void test_listener__unix_sockets_replace_dead_ones_only(void **state)
     assert_int_equal(access(a.un.sun_path, F_OK), -1);
     FILE *file = fopen(a.un.sun_path, "w");
     fclose(file);
-    assert_null(listener_group_open(&a, 1, 16, &err));
+    assert_null(listener_group_open(&a, 0666, 1, 16, &err));
     assert_int_equal(access(a.un.sun_path, F_OK), 0);
     error_fini(&err);
     unlink(a.un.sun_path);
     rmdir(dir);
+}
+
+static void test_listener__the_mode_is_octal(void **state)
+{
+    static const char *const bad[] = {"", "66", "0688", "1777", "00660", "rw-"};
+    mode_t mode = 1;
+    (void)state;
+    for (size_t i = 0; i < sizeof(bad) / sizeof(bad[0]); i++) {
+        assert_false(listener_mode_parse(str_from(bad[i]), &mode));
+    }
+    assert_int_equal(mode, 1);
+    assert_true(listener_mode_parse(STR("0660"), &mode));
+    assert_int_equal(mode, 0660);
+    assert_true(listener_mode_parse(STR("007"), &mode));
+    assert_int_equal(mode, 07);
+}
+
+static void test_listener__a_file_of_another_is_left_alone(void **state)
+{
+    struct error err = {0};
+    char dir[] = "/tmp/test_listener_XXXXXX";
+    char text[64];
+    struct addr a;
+    struct stat st;
+    (void)state;
+    assert_non_null(mkdtemp(dir));
+    snprintf(text, sizeof(text), "unix:%s/socket", dir);
+    assert_true(addr_parse(str_from(text), &a));
+    struct listener_group *g = listener_group_open(&a, 0640, 1, 16, &err);
+    assert_int_equal(stat(a.un.sun_path, &st), 0);
+    assert_int_equal(st.st_mode & 07777, 0640);
+    assert_true(listener_group_set_mode(g, 0604, &err));
+    assert_int_equal(stat(a.un.sun_path, &st), 0);
+    assert_int_equal(st.st_mode & 07777, 0604);
+    snprintf(text, sizeof(text), "%s/kept", dir);
+    assert_int_equal(rename(a.un.sun_path, text), 0);
+    fclose(fopen(a.un.sun_path, "w"));
+    assert_int_equal(chmod(a.un.sun_path, 0600), 0);
+    assert_false(listener_group_set_mode(g, 0666, &err));
+    assert_int_equal(stat(a.un.sun_path, &st), 0);
+    assert_int_equal(st.st_mode & 07777, 0600);
+    listener_group_close(g);
+    assert_int_equal(unlink(a.un.sun_path), 0);
+    unlink(text);
+    rmdir(dir);
+    error_fini(&err);
 }
 
 static void set_listen_env(long pid, const char *n_fds)
@@ -187,7 +233,7 @@ static void test_listener__inherited_sockets_are_found_again(void **state)
     assert_int_equal(listener_inherit(), 1);
     assert_null(getenv("LISTEN_FDS"));
     const int client = connect_to(&a); /* before the gateway is there */
-    struct listener_group *g = listener_group_open(&a, 2, 16, &err);
+    struct listener_group *g = listener_group_open(&a, 0666, 2, 16, &err);
     assert_string_equal(error_text(&err), "");
     assert_true(g->is_inherited);
     assert_int_equal(g->fds[0], LISTENER_FIRST_FD);
@@ -232,7 +278,7 @@ static void clients_open(struct clients *c, const struct addr *addr)
     struct error err = {0};
     memset(c, 0, sizeof(*c));
     c->loop = loop_new("test", 0);
-    c->g = listener_group_open(addr, 1, 200, &err);
+    c->g = listener_group_open(addr, 0666, 1, 200, &err);
     assert_non_null(c->g);
     acceptor_open(&c->a, c->loop, c->g->fds[0], clients_on_accept, c);
 }
@@ -379,6 +425,8 @@ static void test_acceptor__waits_when_descriptors_are_out(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
+        cmocka_unit_test(test_listener__the_mode_is_octal),
+        cmocka_unit_test(test_listener__a_file_of_another_is_left_alone),
         cmocka_unit_test(test_listener__inherited_sockets_are_found_again),
         cmocka_unit_test(test_listener__each_worker_has_its_own_socket),
         cmocka_unit_test(test_listener__a_port_in_use_is_named),

@@ -283,26 +283,45 @@ static void test_log__closing_takes_what_was_offered_last(void **state)
     assert_string_equal(test_read(test_paths.error), "last\n");
 }
 
-static void test_log__reopen_makes_the_file_anew(void **state)
+static void test_log__a_file_that_is_not_given_stays(void **state)
 {
     (void)state;
+    struct error err = {0};
+    test_open(LOG_INFO);
+    struct log_file *files[LOG_N_TARGETS] = {
+        [LOG_TO_ACCESS] = log_file_new(LOG_TO_ACCESS, test_paths.other, &err),
+    };
+    assert_true(log_use(files, LOG_INFO, &err));
+    test_wait_for_switch();
+    log_write(NULL, LOG_TO_ERROR, STR("same"));
+    log_write(NULL, LOG_TO_ACCESS, STR("moved"));
+    files[LOG_TO_ACCESS] = NULL;
+    assert_true(log_use(files, LOG_DEBUG, &err));
+    assert_int_equal(log_level_get(), LOG_DEBUG);
+    assert_true(log_is_access_on());
+    log_close();
+    assert_string_equal(test_read(test_paths.error), "same\n");
+    assert_string_equal(test_read(test_paths.other), "moved\n");
+}
+
+static void test_log__the_same_path_is_opened_anew(void **state)
+{
+    (void)state;
+    struct error err = {0};
     struct stat st;
     test_open(LOG_INFO);
-    log_write(NULL, LOG_TO_ERROR, STR("before"));
-    log_reopen();
+    log_write(NULL, LOG_TO_ACCESS, STR("before"));
     /* The writer has taken the line when it has written it. */
-    while (stat(test_paths.error, &st) != 0 || st.st_size == 0) {
+    while (stat(test_paths.access, &st) != 0 || st.st_size == 0) {
         sched_yield();
     }
-    assert_int_equal(rename(test_paths.error, test_paths.other), 0);
-    log_reopen();
-    while (stat(test_paths.error, &st) != 0) {
-        sched_yield();
-    }
-    log_write(NULL, LOG_TO_ERROR, STR("after"));
+    assert_int_equal(rename(test_paths.access, test_paths.other), 0);
+    assert_true(log_open(test_paths.error, test_paths.access, LOG_INFO, &err));
+    test_wait_for_switch();
+    log_write(NULL, LOG_TO_ACCESS, STR("after"));
     log_close();
     assert_string_equal(test_read(test_paths.other), "before\n");
-    assert_string_equal(test_read(test_paths.error), "after\n");
+    assert_string_equal(test_read(test_paths.access), "after\n");
 }
 
 static void test_log__a_full_disk_costs_lines_only(void **state)
@@ -404,7 +423,8 @@ int main(void)
         TEST(test_log__a_bad_path_is_told_and_changes_nothing),
         TEST(test_log__opening_again_switches_files),
         TEST(test_log__closing_takes_what_was_offered_last),
-        TEST(test_log__reopen_makes_the_file_anew),
+        TEST(test_log__a_file_that_is_not_given_stays),
+        TEST(test_log__the_same_path_is_opened_anew),
         TEST(test_log__a_full_disk_costs_lines_only),
         TEST(test_log__unopened_goes_to_standard_error),
         TEST(test_log__many_threads_lose_nothing_uncounted),

@@ -208,39 +208,6 @@ static void test_log_file__a_reader_who_stops_or_goes_costs_lines(void **state)
     log_file_free(f);
 }
 
-static void test_log_file__reopen_follows_the_path(void **state)
-{
-    (void)state;
-    char moved[128];
-    struct log_file *f = test_open("a");
-    snprintf(moved, sizeof moved, "%s/moved", test_dir);
-    log_file_add(f, STR("old"));
-    log_file_flush(f);
-    assert_int_equal(rename(test_path("a"), moved), 0);
-    assert_int_equal(log_file_reopen(f), 0);
-    log_file_add(f, STR("new"));
-    log_file_flush(f);
-    assert_string_equal(test_read("a"), "new\n");
-    assert_non_null(strstr(test_read("moved"), "old\n"));
-    assert_null(strstr(test_read("moved"), "new\n"));
-    log_file_free(f);
-}
-
-static void test_log_file__a_failed_reopen_keeps_the_file(void **state)
-{
-    (void)state;
-    struct log_file *f = test_open("a");
-    char *path = f->path;
-    f->path = mem_copy_text("/nowhere/at/all", 15);
-    assert_int_equal(log_file_reopen(f), ENOENT);
-    mem_free(f->path);
-    f->path = path;
-    log_file_add(f, STR("still"));
-    log_file_flush(f);
-    assert_non_null(strstr(test_read("a"), "still\n"));
-    log_file_free(f);
-}
-
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -253,8 +220,6 @@ int main(void)
         cmocka_unit_test(test_log_file__a_cut_line_does_not_swallow_the_next),
         cmocka_unit_test(test_log_file__a_pipe_without_reader_is_an_error),
         cmocka_unit_test(test_log_file__a_reader_who_stops_or_goes_costs_lines),
-        cmocka_unit_test(test_log_file__reopen_follows_the_path),
-        cmocka_unit_test(test_log_file__a_failed_reopen_keeps_the_file),
     };
     return cmocka_run_group_tests(tests, test_group_setup, test_group_teardown);
 }

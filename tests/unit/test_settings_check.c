@@ -173,7 +173,45 @@ static void test_settings_check__all_problems_are_told(void **state)
          "x.conf:8: upstreams.u.endpoints[0].weight: 5000 is too large; the "
          "largest value is 1000\n"
          "x.conf:8: upstreams.u.endpoints[0]: \"address\" is missing; add "
-         "address = \"...\";\n"},
+         "address = \"...\";\n"
+         "x.conf:6: routes[1].upstream: there is no upstream \"uu\"; did you "
+         "mean \"u\"?\n"},
+        /* What is there is looked at beside a misspelt key, what is not there
+         * may be what was misspelt. */
+        {"upstreams = { u = { endpoints = ( { address = \"a:1\"; }, { address "
+         "= \"a:1\"; } ); protocol = \"h2\"; tsl = { }; }; };\n"
+         "routes = ( { upsteam = \"u\"; },\n"
+         "{ upstream = \"v\"; replace_prefix = \"x\"; path_prefx = \"/\";\n"
+         "  methods = [ \"get\" ]; listeners = [ \"m\" ]; } );",
+         "x.conf:2: upstreams.u.tsl: unknown key; did you mean \"tls\"?\n"
+         "x.conf:3: routes[0].upsteam: unknown key; did you mean "
+         "\"upstream\"?\n"
+         "x.conf:4: routes[1].path_prefx: unknown key; did you mean "
+         "\"path_prefix\"?\n"
+         "x.conf:2: upstreams.u.endpoints[1].address: \"a:1\" is taken by "
+         "upstreams.u.endpoints[0] (line 2) already; remove one, or give the "
+         "other more weight\n"
+         "x.conf:4: routes[1].replace_prefix: must begin with \"/\"; write "
+         "\"/x\"\n"
+         "x.conf:4: routes[1].upstream: there is no upstream \"v\"; did you "
+         "mean \"u\"?\n"
+         "x.conf:5: routes[1].listeners[0]: there is no listener \"m\"; did "
+         "you mean \"l\"?\n"
+         "x.conf:5: routes[1].methods[0]: methods are written in capitals; "
+         "write \"GET\"\n"},
+        {"upstreams = 5;\nroutes = ( 7, { upstream = 8; split = 9; methods = "
+         "\"x\"; } );",
+         "x.conf:2: upstreams: must be a group of named members { name = ...; "
+         "}, not a number\n"
+         "x.conf:3: routes[0]: must be a group { ... }, not a number\n"
+         "x.conf:3: routes[1].upstream: must be text in quotes, not a number; "
+         "write \"8\"\n"
+         "x.conf:3: routes[1].split: must be a list ( { ... }, ... ), not a "
+         "number\n"
+         "x.conf:3: routes[1].methods: must be a list [ ..., ... ], not text; "
+         "write [ \"x\" ]\n"
+         "x.conf:3: routes[1]: has 2 actions (upstream, split); keep one of "
+         "them\n"},
     };
     fixture_check_cases(cases, N_CASES(cases), FIXTURE_LISTENER);
 }

@@ -50,6 +50,17 @@ static void test_settings_cross__listeners(void **state)
         {"listeners = ( { name = \"a\"; address = \"x:1\"; proxy_protocol = "
          "true; proxy_protocol_from = [ \"10.0.0.0/8\" ]; } );",
          ""},
+        {"listeners = ( { name = \"a\"; address = \"unix:/s\"; socket_mode = "
+         "\"0660\"; } );",
+         ""},
+        {"listeners = ( { name = \"a\"; address = \"unix:/s\"; socket_mode = "
+         "\"1777\"; } );",
+         "x.conf:1: listeners[0].socket_mode: \"1777\" is no mode; write octal "
+         "digits such as \"0660\"\n"},
+        {"listeners = ( { name = \"a\"; address = \"x:1\"; socket_mode = "
+         "\"0660\"; } );",
+         "x.conf:1: listeners[0].socket_mode: only the file of a unix: address "
+         "has a mode; remove this\n"},
     };
     fixture_check_cases(cases, N_CASES(cases), "");
 }

@@ -121,6 +121,20 @@ static void test_tls_tickets__a_bad_file_changes_nothing(void **state)
     tls_tickets_free(t);
 }
 
+static void test_tls_tickets__keys_are_taken_over(void **state)
+{
+    struct tls_tickets *t = tls_tickets_new();
+    struct tls_tickets *from = tls_tickets_new();
+    (void)state;
+    tls_tickets_rotate(from);
+    tls_tickets_copy(t, from);
+    assert_memory_equal(tls_tickets_get(t), tls_tickets_get(from),
+                        sizeof(struct tls_tickets_set));
+    tls_tickets_free(from);
+    assert_int_equal(tls_tickets_get(t)->n_keys, 2);
+    tls_tickets_free(t);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -128,6 +142,7 @@ int main(void)
         cmocka_unit_test(test_tls_tickets__raw_keys_are_read),
         cmocka_unit_test(test_tls_tickets__lines_of_base64_are_read),
         cmocka_unit_test(test_tls_tickets__a_bad_file_changes_nothing),
+        cmocka_unit_test(test_tls_tickets__keys_are_taken_over),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -171,9 +171,13 @@ def quickstart(x):
     assert x.ask("http", "/").status == 308
 
 
+def start(x):
+    assert x.ask("http", "/any").text.startswith("Daemun is running.")
+
+
 CHECKS = {f.__name__: f for f in (
     answers, behind_proxy, canary, client_certificates, inference, ip_access,
-    sessions, upstream_tls, daemun, quickstart)}
+    sessions, upstream_tls, daemun, quickstart, start)}
 # Addresses behind which more than a plain HTTP/1.1 server is needed.
 DEMOS = ["10.30.0.21:8500", "10.30.0.22:8500", "10.30.0.21:8501",
          "10.30.0.22:8501", "127.0.0.1:8500", "127.0.0.1:8501"]

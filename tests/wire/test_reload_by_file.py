@@ -8,6 +8,7 @@ import pytest
 from lib.client import ask, connect
 from lib.gateway import secure, simple
 from lib.wait import wait_until
+from test_tls_resumption import key_line
 
 pytestmark = pytest.mark.reload
 
@@ -173,4 +174,73 @@ def test_wrong_file_then_good_one(gateway, backend):
     assert ask(g.port()).status == 200
     g.conf_path.write_text(good)
     g.wait_metric("dm_reload_last_ok", 1)
+    g.wait_metric("dm_snapshot_generation", 2)
+
+
+def refused(g, add, front=""):
+    """Rewrites the conf file with something more in it, which is refused."""
+    before = g.metric("dm_reloads_failed_total")
+    g.conf_path.write_text(front + g.conf_path.read_text() + add)
+    g.wait_metric("dm_reloads_failed_total", lambda n: n > before)
+
+
+@pytest.mark.parametrize("first", [None, "nonsense = 1;", "listeners = ("])
+def test_include_of_a_refused_file_is_mended(gateway, first):
+    """Missing, wrong, or not even syntax: the include is mended, the conf
+    file itself is not touched."""
+    g = gateway(answer("old"))
+    part = g.conf_path.parent / "parts" / "part.conf"
+    part.parent.mkdir()
+    if first is not None:
+        part.write_text(first)
+    refused(g, '@include "parts/part.conf"\n')
+    assert g.metric("dm_snapshot_generation") == 1
+    part.write_text("limits = { streams_max = 7; };\n")
+    g.wait_metric("dm_snapshot_generation", 2)
+    assert g.metric("dm_reload_last_ok") == 1
+    assert "streams_max = 7;" in g.admin_get("/config")[1]
+
+
+def test_certificate_of_a_refused_file_is_mended(gateway, backend, ca,
+                                                 tmp_path, monkeypatch):
+    g = gateway(answer("old"))
+    folder = tmp_path / "certs"
+    folder.mkdir()
+    monkeypatch.setattr(ca, "folder", folder)
+    leaf = ca.leaf(file="site")
+    key = leaf.key.read_bytes()
+    leaf.key.write_text("rubbish")
+    text = g.conf_path.read_text().replace(
+        '"; } );\nroutes', f'"; tls = {{ certificates = ( {leaf.conf} ); }}; '
+        '} );\nroutes')
+    assert leaf.conf in text
+    g.conf_path.write_text(text)
+    g.wait_metric("dm_reloads_failed_total", 1)
+    leaf.key.write_bytes(key)
+    g.wait_metric("dm_snapshot_generation", 2)
+    got = ask(g.port(), tls=ca.client_context())
+    assert got.text == "old"
+
+
+def test_ticket_keys_of_a_refused_file_are_mended(gateway, tmp_path):
+    g = gateway(answer("old"))
+    keys = tmp_path / "secret" / "keys"
+    keys.parent.mkdir()
+    refused(g, f'tls = {{ ticket_key_file = "{keys}"; }};\n')
+    keys.write_text(key_line())
+    g.wait_metric("dm_snapshot_generation", 2)
+
+
+def test_live_files_stay_watched_after_a_refusal(gateway, backend, ca,
+                                                 tmp_path, monkeypatch):
+    """The refused file does not name the certificate that is served."""
+    monkeypatch.setattr(ca, "folder", tmp_path)
+    leaf = ca.leaf(file="site")
+    g = gateway(secure(backend(), leaf, more=WATCH))
+    good = g.conf_path.read_text()
+    g.conf_path.write_text("nonsense = 1;\n")
+    g.wait_metric("dm_reloads_failed_total", 1)
+    leaf.chain.write_bytes(leaf.chain.read_bytes())
+    g.wait_metric("dm_reloads_failed_total", 2)
+    g.conf_path.write_text(good)
     g.wait_metric("dm_snapshot_generation", 2)

@@ -2,14 +2,16 @@
 place and its mending, and the next good file is taken. Listeners come, go and
 change by reload, and so do endpoints."""
 import os
+import shutil
 import socket
 
 import pytest
 
 from lib.client import ask, connect, request
-from lib.gateway import simple
+from lib.gateway import secure, simple
 from lib.server import reply
 from lib.wait import wait_until
+from test_tls_resumption import key_line, visit
 
 pytestmark = pytest.mark.reload
 
@@ -203,3 +205,69 @@ def test_what_takes_a_restart_is_said(gateway):
     g.reload(listeners("a") + "workers = 3;")
     g.error_log("warn .*workers was changed: that takes a restart")
     assert g.metric("dm_workers") == 2
+
+
+# What is opened beside the snapshot: (the good one, a bad one, its problem).
+BESIDE = {
+    "ticket keys": ("new.keys", "no.keys", r"tls\.ticket_key_file: "
+                    r"\S+/no\.keys: cannot be read: No such file"),
+    "ticket keys that are none": (
+        "new.keys", "rubbish", r"tls\.ticket_key_file: \S+/rubbish: ticket "
+        "keys must be "),
+    "error log": ("logs/new-error.log", "no/e.log", r"log\.error: "
+                  r"\S+/no/e\.log: cannot be opened for writing: No such"),
+    "access log": ("logs/new-access.log", "logs", r"log\.access: \S+/logs: "
+                   "cannot be opened for writing: Is a directory"),
+    "user": ("nobody", "nosuchuser", 'user: there is no user "nosuchuser"'),
+    "certificate": ("@chain@", "no.pem", r"listeners\[0\]\.tls: "
+                    r"\S+/no\.pem: cannot be read: "),
+}
+
+
+@pytest.mark.parametrize("bad", BESIDE)
+def test_nothing_is_half_applied(gateway, backend, leaf, tmp_path, bad):
+    """One of many changes is bad: none is made."""
+    conf = secure(backend(), leaf).replace(str(leaf.chain), "@chain@")
+    beside = """
+tls = { ticket_key_file = "%s"; };
+user = "nobody";
+log = { error = "%s"; access = "%s"; level = "debug"; };
+"""
+    folder = tmp_path / "gateway-conf"
+    g = gateway(conf + beside % ("@keys@", "@error@", "@access@"),
+                name="gateway-conf", chain=leaf.chain, keys=old_keys(tmp_path),
+                error=folder / "error.log", access=folder / "access.log")
+    logs = folder / "logs"
+    logs.mkdir()
+    if os.geteuid() == 0:
+        shutil.chown(logs, "nobody")
+    (folder / "new.keys").write_text(key_line())
+    (folder / "rubbish").write_text("rubbish\n")
+    session = tmp_path / "session"
+    assert not visit(g, "-tls1_2", session, is_first=True)
+    before = state(g)
+    after = conf + beside % ("new.keys", "logs/new-error.log",
+                             "logs/new-access.log")
+    good, wrong, problem = BESIDE[bad]
+    assert after.count(f'"{good}"') == 1
+    g.reload(after.replace(f'"{good}"', f'"{wrong}"'), ok=False)
+    g.error_log(rf" error .*daemun\.conf:\d+: {problem}")
+    g.error_log("reload: 1 problem; generation 1 goes on serving")
+    assert state(g) == before
+    assert g.metric("dm_reloads_failed_total") == 1
+    assert not any(logs.iterdir())
+    # The old keys open the old session, the old file gets the line.
+    assert visit(g, "-tls1_2", session)
+    g.access_log(n=2)
+    g.reload(after)
+    assert not visit(g, "-tls1_2", session)
+    g.access_path = logs / "new-access.log"
+    g.access_log()
+    g.error_path = logs / "new-error.log"
+    assert "generation 2" not in (folder / "access.log").read_text()
+
+
+def old_keys(tmp_path):
+    path = tmp_path / "old.keys"
+    path.write_text(key_line())
+    return path

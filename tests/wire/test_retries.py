@@ -2,12 +2,15 @@
 upon, and not otherwise."""
 import socket
 
+import grpc
 import pytest
 
 from lib import frames
 from lib.client import ask
+from lib.gateway import simple
 from lib.server import reply
 from lib.stream import Closed
+from lib.wait import PATIENCE
 
 TWO = '''
 listeners = ( { name = "http"; address = "127.0.0.1:@http@"; } );
@@ -119,3 +122,132 @@ def test_post_that_may_have_been_acted_upon_is_not_repeated(gateway, backend,
     assert sorted(got) == [200, 200, 502, 502]
     assert len(b.requests) == 2
     assert g.metric("dm_retries_total") == 0
+
+
+def closes_unanswered(conn):
+    """The first connection answers one request and takes another; the second
+    goes on for ever."""
+    conn.recv_request()
+    conn.send("HTTP/1.1 200 OK\r\ncontent-length: 5\r\n\r\nfirst")
+    request = conn.recv_request()
+    conn.seen = (request.method, request.body)
+    if conn.number > 1:
+        conn.send("HTTP/1.1 200 OK\r\ncontent-length: 6\r\n\r\nsecond")
+
+
+@pytest.mark.parametrize("method", ["GET", "HEAD", "PUT", "DELETE"])
+def test_reused_connection_closes_unanswered(gateway, server, method):
+    """The end of keep-alive crossed the request: once more, on a fresh
+    connection."""
+    s = server(closes_unanswered)
+    g = gateway(simple(s, more="workers = 1;"))
+    assert ask(g.port(), "/warm").status == 200
+    body = b"kept" if method == "PUT" else None
+    got = ask(g.port(), "/x", method, body=body)
+    assert got.status == 200
+    assert got.body == (b"" if method == "HEAD" else b"first")
+    assert s.conns[0].seen == (method, body or b"")
+    assert s.n_conns == 2 and g.metric("dm_retries_total") == 1
+    assert g.access_log(path="/x")["attempts"] == 2
+
+
+@pytest.mark.parametrize("method", ["POST", "PATCH"])
+def test_post_on_a_reused_connection_is_not_sent_twice(gateway, server,
+                                                       method):
+    """It was read by the backend: nobody knows what was done."""
+    s = server(closes_unanswered)
+    g = gateway(simple(s, more="workers = 1;"))
+    assert ask(g.port(), "/warm").status == 200
+    got = ask(g.port(), "/x", method, body=b"pay")
+    assert got.status == 502
+    assert s.conns[0].seen == (method, b"pay")
+    assert s.n_conns == 1 and g.metric("dm_retries_total") == 0
+    line = g.access_log(path="/x")
+    assert line["attempts"] == 1 and line["fault"] == "reset_by_upstream"
+
+
+@pytest.mark.parametrize("part, status", [
+    ("HTTP/1.1 200", 502), ("HTTP/1.1 200 OK\r\ncontent-length: 9\r\n", 502),
+    ("HTTP/1.1 200 OK\r\ncontent-length: 9\r\n\r\nhalf", None)],
+    ids=["status line", "head", "body"])
+@pytest.mark.parametrize("end", ["close", "reset"])
+def test_post_is_not_sent_again_after_a_part_of_its_answer(
+        gateway, server, part, status, end):
+    def script(conn):
+        conn.recv_request()
+        conn.send(part)
+        getattr(conn, end)()
+    s = server(script)
+    g = gateway(simple(s, more="workers = 1;"))
+    try:
+        got = ask(g.port(), "/x", "POST", body=b"pay")
+        assert got.status == (status or 502)  # a reset may overtake the head
+    except (Closed, ConnectionResetError):
+        assert status is None
+    line = g.access_log(path="/x")
+    assert line["attempts"] == 1 and line["fault"] != "-"
+    assert s.n_conns == 1 and g.metric("dm_retries_total") == 0
+
+
+def test_the_budget_bounds_what_may_have_been_done(gateway, server, backend):
+    """Resets of requests that were sent cost the backend work: at most the
+    budget is tried again. Connections that were never made cost nothing."""
+    def reset(conn):
+        conn.recv_request_head()
+        conn.reset()
+    bad = server(reset)
+    g = two(gateway, bad, backend(),
+            "retry_budget_percent = 0; retry_budget_min = 0;")
+    got = [ask(g.port(), f"/{i}").status for i in range(8)]
+    assert sorted(set(got)) == [200, 502]
+    refused = g.metric("dm_retries_refused_total")
+    assert refused == got.count(502) and refused >= 3
+    g.reload(TWO % "retry_budget_percent = 0; retry_budget_min = 1;")
+    assert [ask(g.port(), f"/{i}").status for i in range(8)] == [200] * 8
+    assert g.metric("dm_retries_refused_total") == refused
+
+
+def test_grpc_codes_that_the_operator_names(gateway, rpc_server):
+    """A call that is answered with nothing but UNAVAILABLE goes elsewhere, if
+    the settings say so; with another code, or after a message, never."""
+    def fail(message, context):
+        context.abort(grpc.StatusCode[message.decode()], "no")
+
+    def fail_late(message, context):
+        yield b"first"
+        context.abort(grpc.StatusCode.UNAVAILABLE, "no")
+    bad = rpc_server({"/a.B/C": ("unary", fail),
+                      "/a.B/S": ("server", fail_late)}, name="bad")
+    good = rpc_server({"/a.B/C": ("unary", lambda m, c: b"good"),
+                       "/a.B/S": ("server", lambda m, c: iter([b"good"]))})
+    conf = 'protocol = "h2c"; retry_grpc_codes = [ "unavailable" ];'
+    g = two(gateway, bad, good, conf)
+    with grpc.insecure_channel(f"127.0.0.1:{g.port()}") as channel:
+        call = channel.unary_unary("/a.B/C")
+        assert [call(b"UNAVAILABLE", timeout=PATIENCE)
+                for _ in range(6)] == [b"good"] * 6
+        assert len(bad.calls) >= 2
+        codes = []
+        for _ in range(6):
+            try:
+                call(b"INTERNAL", timeout=PATIENCE)
+                codes.append(None)
+            except grpc.RpcError as error:
+                codes.append(error.code())
+        assert set(codes) == {None, grpc.StatusCode.INTERNAL}
+        ends = []
+        for _ in range(6):
+            stream = channel.unary_stream("/a.B/S")(b"", timeout=PATIENCE)
+            assert next(stream) in (b"first", b"good")
+            try:
+                ends.append(list(stream))
+            except grpc.RpcError as error:
+                ends.append(error.code())
+        assert grpc.StatusCode.UNAVAILABLE in ends
+    assert g.access_log(path="/a.B/C", attempts=2)["grpc_status"] == 0
+    g.reload(TWO % 'protocol = "h2c";')
+    with grpc.insecure_channel(f"127.0.0.1:{g.port()}") as channel:
+        call = channel.unary_unary("/a.B/C")
+        with pytest.raises(grpc.RpcError):
+            for _ in range(2):
+                call(b"UNAVAILABLE", timeout=PATIENCE)

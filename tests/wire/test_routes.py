@@ -296,3 +296,22 @@ def test_ten_thousand_routes(gateway):
                 assert got.text == name
                 seen[got.status] += 1
     assert set(seen) == {200}
+
+
+@pytest.mark.parametrize("client", ["http1", "h2"])
+@pytest.mark.parametrize("protocol", ["http1", "h2"])
+def test_brackets_in_a_query(gateway, backend, client, protocol):
+    """Browsers send them raw; they arrive as they are. Not so in a path."""
+    kind = "h2c" if protocol == "h2" else "http1"
+    g = gateway(simple(backend(protocol=protocol),
+                       upstream=f'protocol = "{kind}";'))
+    got = {}
+    for path in ("/a?ids[]=1&f[x][y]=%5B2%5D", "/a[b]?c"):
+        if client == "http1":
+            got[path] = ask(g.port(), path)
+        else:
+            with H2Client.open(g.port()) as c:
+                got[path] = c.ask(path)
+    good, bad = got.values()
+    assert good.status == 200 and good.json()["path"] == list(got)[0]
+    assert bad.status == 400

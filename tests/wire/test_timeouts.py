@@ -3,7 +3,7 @@ import socket
 
 import pytest
 
-from lib.client import ask, connect, request
+from lib.client import H2Client, ask, connect, request
 from lib.gateway import simple
 from lib.server import reply
 
@@ -37,6 +37,27 @@ def test_connect(gateway, deaf):
     got = ask(g.port(), "/c")
     assert got.status == 504 and b"took too long" in got.body
     assert g.access_log(path="/c")["fault"] == "connect_timeout"
+
+
+CALL = [("content-type", "application/grpc"), ("te", "trailers")]
+
+
+@pytest.mark.parametrize("timeout, connect_ms, status, fault", [
+    (None, 150, "14", "connect_timeout"),
+    ("10S", 150, "14", "connect_timeout"),
+    ("150m", 10000, "4", "deadline_exceeded")],
+    ids=["no deadline", "later deadline", "earlier deadline"])
+def test_connect_of_a_grpc_call(gateway, deaf, timeout, connect_ms, status,
+                                fault):
+    """UNAVAILABLE, unless the call's own time is up before: DEADLINE."""
+    g = gateway(simple(deaf, upstream=f"connect_timeout_ms = {connect_ms}; "
+                                      'retries_max = 0; protocol = "h2c";'))
+    fields = CALL + ([("grpc-timeout", timeout)] if timeout else [])
+    with H2Client.open(g.port()) as c:
+        got = c.ask("/t.S/M", "POST", fields=fields, body=b"\0\0\0\0\0")
+    assert got.status == 200 and got.headers["grpc-status"] == status
+    line = g.access_log(path="/t.S/M")
+    assert line["fault"] == fault and line["grpc_status"] == int(status)
 
 
 def test_response(gateway, server):

@@ -113,3 +113,4 @@ def test_extra_bytes_on_an_idle_connection(gateway, server):
     for _ in range(3):
         got = ask(g.port())
         assert got.status == 200 and got.body == b"ok"
+        g.wait_metric("dm_upstream_connections", 0)  # the bytes came

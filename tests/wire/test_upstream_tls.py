@@ -86,8 +86,12 @@ def test_protocol_by_alpn(gateway, backend, ca, leaf, protocol, speaks, seen):
 def test_h2_that_the_backend_does_not_speak(gateway, backend, ca, leaf):
     b = backend(leaf=leaf)
     g = gateway(simple(b, upstream='protocol = "h2"; ' + tls(ca)))
-    assert ask(g.port()).status == 502
+    assert ask(g.port(), "/x").status == 502
     assert not b.requests
+    line = g.access_log(path="/x")
+    assert line["fault"] == "upstream_tls"
+    assert "did not choose h2 by ALPN" in line["detail"]
+    assert 'protocol = "http1"' in line["detail"]
 
 
 def test_own_certificate(gateway, backend, ca, leaf):

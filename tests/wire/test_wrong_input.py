@@ -1,5 +1,6 @@
 """Everything that an operator can get wrong is answered with what is wrong,
 where, and how to mend it; `-t` and the start say the same."""
+import os
 import re
 import socket
 import subprocess
@@ -84,6 +85,15 @@ WRONG = {
     "required one missing": (
         'listeners = ( { name = "a"; } );', 1,
         'listeners[0]: "address" is missing; add address = "...";'),
+    "mode that is none": (
+        listener('socket_mode = "0688";').replace("127.0.0.1:@http@",
+                                                  "unix:/run/x.sock"), 1,
+        'listeners[0].socket_mode: "0688" is no mode; write octal digits such '
+        'as "0660"'),
+    "mode of a port": (
+        listener('socket_mode = "0660";'), 1,
+        "listeners[0].socket_mode: only the file of a unix: address has a "
+        "mode; remove this"),
     "list required": (
         UPSTREAM, None, '"listeners" is missing; add listeners = ( ... );'),
     "empty text": (
@@ -210,8 +220,46 @@ WRONG = {
         "routes[0].split: all weights are 0; give one upstream at least 1"),
     "variable of a log line": (
         GOOD + '\nlog = { access_format = "${tim}"; };', 4,
-        "log: log.access_format: ${tim} is not a variable; did you mean "
+        "log.access_format: ${tim} is not a variable; did you mean "
         "${time}?"),
+    "variable of a redirect": (
+        to('redirect = { to = "https://${hots}/"; };'), 3,
+        "routes[0].redirect.to: ${hots} is not a variable; did you mean "
+        "${host}? there are ${authority}, ${host}, ${path}, ${query}, "
+        "${request_uri}"),
+    "variable that is not closed": (
+        to('redirect = { to = "https://${host/"; };'), 3,
+        'routes[0].redirect.to: "${" without "}"; close it, as in '
+        '"${host}"'),
+    "no such user": (
+        GOOD + '\nuser = "nosuchuser";', 4,
+        'user: there is no user "nosuchuser" on this machine; make it '
+        "(useradd -r nosuchuser), or name another one"),
+    "folder of a log": (
+        GOOD + '\nlog = { error = "/no/such/x.log"; };', 4,
+        "log.error: /no/such/x.log: cannot be opened for writing: No such "
+        "file or directory; make its folder, or name another file"),
+    "log that is a folder": (
+        GOOD + '\nlog = {\naccess = "."; };', 5,
+        "log.access: @folder@.: cannot be opened for writing: Is a directory; "
+        "name a file in it"),
+    "folder of the pid file": (
+        GOOD + '\npid_file = "no/x.pid";', 4,
+        "pid_file: @folder@no/x.pid: cannot be written: No such file or "
+        "directory; make its folder, or name another file"),
+    "ticket keys missing": (
+        GOOD + '\ntls = { ticket_key_file = "no.keys"; };', 4,
+        "tls.ticket_key_file: @folder@no.keys: cannot be read: No such file "
+        "or directory; correct the path"),
+    "ticket keys that are none": (
+        GOOD + '\ntls = { ticket_key_file = "rubbish"; };', 4,
+        "tls.ticket_key_file: @folder@rubbish: ticket keys must be lines of "
+        "base64, or raw keys, of 48 or 80 bytes each; `openssl rand -out FILE "
+        "80` makes one"),
+    "address of the admin pages": (
+        GOOD + '\nadmin = { address = "localhost"; };', 4,
+        "admin.address: localhost: must be host:port, [address]:port or "
+        "unix:/path"),
     "module missing": (
         GOOD + '\nmodules = [ "none.so" ];', 4,
         "modules[0]: none.so: cannot be loaded: No such file or directory"),
@@ -304,24 +352,77 @@ def test_port_in_use(tmp_path, what):
         assert daemun("-t", "-c", path).returncode == 0
         got = daemun("-c", path)
     where = f"{path}:1: listeners[0]" if what == "listener" else \
-        "admin.address"
+        f"{path}:2: admin.address"
     assert got.returncode == 1
     assert (f"{where}: 127.0.0.1:{used}: another process listens on port "
             f"{used} (`ss -ltnp sport = :{used}` names it)") in got.stderr
 
 
-@pytest.mark.parametrize("more, message", [
-    ('log = { error = "/no/such/x.log"; };',
-     "log: /no/such/x.log: cannot be opened for writing: No such file or "
-     "directory; make its folder, or name another file"),
-    ('pid_file = "/no/such/x.pid";',
-     "pid_file: /no/such/x.pid cannot be written; check its folder")])
-def test_what_only_the_start_finds(tmp_path, port, more, message):
+def test_looking_makes_no_file(tmp_path, port):
+    """-t opens nothing, and where something else is wrong neither does the
+    start."""
     path = tmp_path / "d.conf"
-    path.write_text(LISTENER.replace("@http@", str(port)) + more +
-                    'admin = { address = "off"; };')
-    got = daemun("-c", path)
-    assert got.returncode == 1 and message in got.stderr
+    good = LISTENER.replace("@http@", str(port)) + \
+        'log = { error = "e.log"; access = "a.log"; }; pid_file = "x.pid";'
+    path.write_text(good)
+    got = daemun("-t", "-c", path)
+    assert got.returncode == 0, got.stderr
+    path.write_text(good + 'tls = { ticket_key_file = "no.keys"; };')
+    assert daemun("-c", path).returncode == 1
+    assert [f.name for f in tmp_path.iterdir()] == ["d.conf"]
+
+
+def test_a_folder_that_may_not_be_written(tmp_path, port):
+    """What root may do anyway, others are told of."""
+    folder = tmp_path / "closed"
+    folder.mkdir(0o555)
+    path = tmp_path / "d.conf"
+    path.write_text(LISTENER.replace("@http@", str(port)) +
+                    'pid_file = "closed/x.pid";')
+    got = daemun("-t", "-c", path)
+    if os.geteuid() == 0:
+        assert got.returncode == 0, got.stderr
+    else:
+        assert got.returncode == 1
+        assert (f"{path}:1: pid_file: {folder}/x.pid: cannot be written: "
+                "Permission denied") in got.stderr
+    assert not any(folder.iterdir())
+
+
+def test_every_phase_tells_its_problems(tmp_path, files):
+    """Values, names that refer to nothing, files, and what the machine lacks:
+    all at once, none twice, none as the consequence of another."""
+    path = tmp_path / "d.conf"
+    path.write_text("""
+listeners = ( { name = "l"; address = "127.0.0.1:1"; nam = 1;
+  tls = { certificates = ( { chain = "no.pem"; key = "no.key"; } ); }; } );
+workers = 1000;
+log = { access_format = "${x}"; level = "loud"; error = "/no/e"; };
+upstreams = { u = {
+  endpoints = ( { address = "here"; }, { address = "127.0.0.1:99999"; } );
+  balance = { policy = "maglev"; hash_on = [ "cokie:a" ]; }; tls = {
+  ca = "no.ca"; }; }; };
+routes = ( { upstream = "v";
+  filters = ( { name = "f"; } ); } );
+modules = [ "no.so" ];
+user = "nosuchuser";
+tls = { ticket_key_file = "no.keys"; };
+""")
+    test, start = daemun("-t", "-c", path), daemun("-c", path)
+    lines = re.findall(r"^.*d\.conf:(\d+): (\S+): ", test.stderr, re.M)
+    assert sorted(lines, key=lambda found: int(found[0])) == [
+        ("2", "listeners[0].nam"), ("3", "listeners[0].tls"),
+        ("3", "listeners[0].tls"), ("4", "workers"), ("5", "log.level"),
+        ("5", "log.error"), ("5", "log.access_format"),
+        ("7", "upstreams.u.endpoints[0]"), ("7", "upstreams.u.endpoints[1]"),
+        ("8", "upstreams.u.tls"), ("8", "upstreams.u.balance.hash_on[0]"),
+        ("10", "routes[0].upstream"), ("12", "modules[0]"), ("13", "user"),
+        ("14", "tls.ticket_key_file")]
+    assert test.stderr.endswith("daemun: 15 problems\n")
+    told = re.findall(r"^.*d\.conf:.*$", start.stderr, re.M)
+    # Only the start opens sockets, of which this one may or may not be had.
+    assert [t for t in told if "127.0.0.1:1:" not in t] == \
+        re.findall(r"^.*d\.conf:.*$", test.stderr, re.M)
 
 
 @pytest.mark.parametrize("make, message", [
@@ -354,10 +455,14 @@ def test_relative_paths_are_relative_to_the_conf_file(tmp_path, files, port):
 @pytest.mark.parametrize("args, text", [
     ([], "name the conf file with -c FILE"), (["-t"], "name the conf file"),
     (["-x"], "invalid option -- 'x'"), (["-c"], "requires an argument -- 'c'"),
-    (["-c", "a.conf", "b.conf"], "name the conf file")])
+    (["-c", "a.conf", "b.conf"], "name the conf file"),
+    (["-x", "-t", "-c", "a.conf"], "invalid option -- 'x'"),
+    (["-t", "-c"], "requires an argument -- 'c'"),
+    (["-t", "-c", "a.conf", "b.conf"], "name the conf file")])
 def test_wrong_command_line(args, text):
+    """-t exits 0 or 1, whatever goes wrong."""
     got = daemun(*args)
-    assert got.returncode == 2 and got.stdout == ""
+    assert got.returncode == (1 if "-t" in args else 2) and got.stdout == ""
     assert text in got.stderr and "usage: daemun -c FILE" in got.stderr
 
 
@@ -369,5 +474,5 @@ def test_help_and_version():
     got = daemun("-V")
     assert got.returncode == 0
     for line in (r"daemun \d+\.\d+\.\d+", r"libevent 2\.", r"OpenSSL 3\.",
-                 r"nghttp2 1\.", r"xxHash 0\.", r"libconfig 1\."):
+                 r"nghttp2 1\.", r"xxHash 0\.", r"libconfig 1\.[\d.]+ \(built with\)$"):
         assert re.search(rf"^{line}", got.stdout, re.M), got.stdout

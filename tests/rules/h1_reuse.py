@@ -1,0 +1,98 @@
+"""5.12: the next request on a connection, and what stands behind a request."""
+from row import AFTER, CLOSED, Row, Saw, chunked, get, good, head, post
+
+ROWS = [
+    good("use-two", "5.12", get(target="/1") + get(target="/2"),
+         Saw("GET /1"), Saw("GET /2")),
+    good("use-ten", "5.12",
+         b"".join(get(target=f"/{i}") for i in range(10)),
+         *[Saw(f"GET /{i}") for i in range(10)]),
+    good("use-bodies", "5.12",
+         post("Content-Length: 2", body=b"ab", target="/1") +
+         post("Transfer-Encoding: chunked", body=b"1\r\nc\r\n0\r\n\r\n",
+              target="/2") + get(target="/3") +
+         post("Content-Length: 0", target="/4"),
+         Saw("POST /1", body=b"ab", framing="length"),
+         Saw("POST /2", body=b"c", framing="chunked"), Saw("GET /3"),
+         Saw("POST /4", framing="length")),
+    # Fields of one request are not those of the next (CVE-2023-25725).
+    good("use-fields-apart", "5.12",
+         get("X: a", "Cookie: a=b", "Authorization: Basic a", target="/1") +
+         get(target="/2"),
+         Saw("GET /1", ("x: a", "cookie: a=b", "authorization: Basic a")),
+         Saw("GET /2")),
+    good("use-hosts-apart", "5.12",
+         get(target="/1", host="a") + get(target="/2", host="b:81"),
+         Saw("GET /1", host="a"), Saw("GET /2", host="b:81")),
+    good("use-expect-apart", "5.12",
+         post("Expect: 100-continue", "Content-Length: 1", body=b"x",
+              target="/1") + post("Content-Length: 1", body=b"y",
+                                  target="/2"),
+         Saw("POST /1", body=b"x", framing="length"),
+         Saw("POST /2", body=b"y", framing="length"), interim=(100,)),
+    good("use-te-apart", "5.12",
+         get("TE: trailers", target="/1") +
+         post("Transfer-Encoding: chunked", target="/2",
+              body=b"1\r\nc\r\n0\r\nX: a\r\n\r\n"),
+         Saw("GET /1", te=True),
+         Saw("POST /2", body=b"c", framing="chunked")),
+    good("use-upgrade-apart", "5.12",
+         get("Connection: Upgrade", "Upgrade: h2c", target="/1") +
+         get(target="/2"), Saw("GET /1"), Saw("GET /2")),
+    # Bytes behind a request that asked for something else are a request.
+    good("use-h2c-and-request", "5.11",
+         get("Connection: Upgrade", "Upgrade: websocket", target="/1") +
+         get(target="/2"), Saw("GET /1"), Saw("GET /2")),
+    good("use-1.0-then-1.1", "5.12",
+         get("Connection: keep-alive", version="HTTP/1.0", target="/1"),
+         Saw("GET /1"), connection="keep-alive"),
+
+    # ---- the first is served, the second refused -----------------------------------
+    Row("use-second-bad", "5.12", get(target="/1") + get("X Y: a"),
+        (200, "bad_request"), CLOSED, (Saw("GET /1"),)),
+    Row("use-second-bad-host", "5.12", get(target="/1") + get(host=None),
+        (200, "bad_host"), CLOSED, (Saw("GET /1"),)),
+    Row("use-second-connect", "5.12",
+        get(target="/1") + head("CONNECT h:1 HTTP/1.1"),
+        (200, "method_not_allowed"), CLOSED, (Saw("GET /1"),)),
+    Row("use-second-preface", "5.12",
+        get(target="/1") + b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n",
+        (200, "bad_request"), CLOSED, (Saw("GET /1"),)),
+    Row("use-second-both-framings", "5.12",
+        get(target="/1") + post("Content-Length: 5",
+                                "Transfer-Encoding: chunked",
+                                body=b"0\r\n\r\n"),
+        (200, "bad_request"), CLOSED, (Saw("GET /1"),)),
+    Row("use-length-too-short", "5.12",
+        post("Content-Length: 3", body=b"12345\r\n"), (200, "bad_request"),
+        CLOSED, (Saw("POST /", body=b"123", framing="length"),)),
+    # The rest of a body is the beginning of a method, if it can be.
+    good("use-length-too-short-for-a-token", "5.12",
+         post("Content-Length: 3", body=b"12345") + get(target="/2"),
+         Saw("POST /", body=b"123", framing="length"), Saw("45GET /2")),
+    Row("use-body-without-length", "5.12",
+        head("PUT / HTTP/1.1") + b"{\"a\": 1}\r\n\r\n",
+        (200, "bad_request"), CLOSED, (Saw("PUT /"),)),
+    Row("use-chunks-behind-length", "5.12",
+        post("Content-Length: 0", body=b"5\r\n12345\r\n0\r\n\r\n"),
+        (200, "bad_request"), CLOSED, (Saw("POST /", framing="length"),)),
+
+    # ---- a request in a request: where the end is depends on one reader only --------
+    good("use-longer-length-eats-request", "5.12",
+         post(f"Content-Length: {len(AFTER)}", body=AFTER),
+         Saw("POST /", body=AFTER, framing="length")),
+    good("use-chunk-eats-request", "5.12",
+         chunked(b"%x\r\n%s\r\n0\r\n\r\n" % (len(AFTER), AFTER)),
+         Saw("POST /", body=AFTER, framing="chunked")),
+    good("use-close-ends-it", "5.12",
+         get("Connection: close", target="/1"), Saw("GET /1"), fate=CLOSED),
+    good("use-close-drops-second", "5.12",
+         get("Connection: close", target="/1") + get(target="/2"),
+         Saw("GET /1"), fate=CLOSED),
+    good("use-close-drops-rubbish", "5.12",
+         get("Connection: close", target="/1") + b"\0\0rubbish\r\n\r\n",
+         Saw("GET /1"), fate=CLOSED),
+    good("use-1.0-drops-second", "5.12",
+         get(version="HTTP/1.0", target="/1") + get(target="/2"),
+         Saw("GET /1"), fate=CLOSED),
+]
