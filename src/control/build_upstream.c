@@ -462,6 +462,53 @@ static bool build_endpoints(struct build *b,
     return is_ok;
 }
 
+static enum check_kind build_check_kind(const struct node *check)
+{
+    const struct str word = settings_text(check, "kind");
+    if (str_eq(word, STR("tcp"))) {
+        return CHECK_TCP;
+    }
+    if (str_eq(word, STR("http"))) {
+        return CHECK_HTTP;
+    }
+    return str_eq(word, STR("grpc")) ? CHECK_GRPC : CHECK_NONE;
+}
+
+static void build_check(const struct node *n, struct upstream *up)
+{
+    const struct node *check = settings_sound_child(n, "health_check");
+    if (check == NULL) {
+        return;
+    }
+    up->check = (struct check){
+        .kind = build_check_kind(check),
+        .path = build_up_copy(up, settings_text(check, "path")),
+        .host = build_up_copy(up, settings_text(check, "host")),
+        .service = build_up_copy(up, settings_text(check, "service")),
+        .status_min = (int)settings_number(check, "status_min"),
+        .status_max = (int)settings_number(check, "status_max"),
+        .port = (uint16_t)settings_number(check, "port"),
+        .interval_ms = (uint32_t)settings_number(check, "interval_ms"),
+        .timeout_ms = (uint32_t)settings_number(check, "timeout_ms"),
+        .rise = (uint32_t)settings_number(check, "rise"),
+        .fall = (uint32_t)settings_number(check, "fall"),
+    };
+}
+
+static void build_ejection(const struct node *n, struct upstream *up)
+{
+    const struct node *e = settings_sound_child(n, "ejection");
+    up->ejection = (struct ejection){
+        .n_failures = (uint32_t)settings_number(e, "consecutive_failures"),
+        .base_ms = (uint32_t)settings_number(e, "base_ms"),
+        .max_ms = (uint32_t)settings_number(e, "max_ms"),
+        .max_percent = (uint32_t)settings_number(e, "max_percent"),
+    };
+    up->slow_start_ms = (uint32_t)settings_number(n, "slow_start_ms");
+    up->healthy_min_percent =
+        (uint32_t)settings_number(n, "healthy_min_percent");
+}
+
 static const struct codec_limits *build_upstream_limits(const struct build *b)
 {
     struct codec_limits limits = build_limits(b);
@@ -536,6 +583,8 @@ static struct upstream *build_upstream_new(struct build *b,
         (uint32_t)settings_number(n, "keep_alive_connections_max");
     build_queue(n, up);
     build_retries(n, up);
+    build_check(n, up);
+    build_ejection(n, up);
     bool is_ok = true;
     if (up->slot == NULL) {
         is_ok = node_problem(n, b->err,

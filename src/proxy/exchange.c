@@ -289,10 +289,12 @@ void exchange_fail(struct exchange *x, enum fault f, struct str detail)
     if (detail.p != NULL) {
         x->detail = arena_copy(&x->arena, detail);
     }
+    outcome_fault(x, f);
     exchange_attempt_end(x, row->blame == BLAME_UPSTREAM);
     if (retry_try(x, f)) {
         return;
     }
+    f = outcome_told(x, f);
     x->fault = f;
     if (x->is_head_sent) {
         forward_cut(x, f);
@@ -390,6 +392,7 @@ void exchange_finish(struct exchange *x)
     x->is_finished = true;
     x->step = STEP_FINISH;
     x->end_us = loop_clock_us();
+    outcome_answer(x);
     exchange_attempt_end(x, false);
     retry_end(x);
     filter_done(x);

@@ -90,6 +90,7 @@ struct exchange {
     uint64_t end_us; /* the clock itself, not that of the turn */
     int status;
     int grpc_status;
+    int answer_status;    /* of the endpoint's final head; 0: none came */
     bool is_attempt_open; /* counted on the scoreboard */
     bool is_retrying;     /* counted in the retry budget */
     bool is_turn;         /* of the ticket */
@@ -163,6 +164,14 @@ bool retry_try(struct exchange *x, enum fault f);
 bool retry_answer(struct exchange *x, const struct head *h);
 /* The exchange ends: it counts no more as a retry. */
 void retry_end(struct exchange *x);
+
+/* outcome.c: what an attempt says about the health of its endpoint. Called
+ * before exchange_attempt_end. */
+void outcome_fault(struct exchange *x, enum fault f);
+void outcome_answer(struct exchange *x);
+/* What the client is told: no connection where no endpoint is up at all is
+ * "no endpoint" (503), not a bad gateway. */
+enum fault outcome_told(const struct exchange *x, enum fault f);
 
 /* reply.c: answers of the gateway itself. Each ends the exchange. */
 void reply_fault(struct exchange *x, enum fault f);

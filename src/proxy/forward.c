@@ -265,6 +265,7 @@ static void forward_start(struct exchange *x)
 void forward_begin(struct exchange *x, struct codec *k)
 {
     x->us = codec_open(k, &forward_upstream_ops, x, &x->arena);
+    x->answer_status = 0;
     forward_start(x);
 }
 
@@ -355,6 +356,7 @@ static void forward_begin_tunnel(struct exchange *x, struct head *h)
         return;
     }
     x->is_tunnel = true;
+    x->answer_status = 101;
     x->upload.is_done = false;
     x->response = h;
     x->status = 101;
@@ -384,6 +386,7 @@ void forward_pass_response(struct exchange *x, struct head *h)
 static void
 forward_send_response(struct exchange *x, struct head *h, bool is_end)
 {
+    x->answer_status = h->status;
     if (!forward_edit_response(x, h)) {
         return;
     }

@@ -46,12 +46,14 @@ struct balance_pick {
     uint64_t hash;
     uint64_t random; /* fresh for each pick */
     struct balance_cursor *cursor;
-    const struct slot *upstream;  /* in_flight of all: for bounded load */
+    const struct slot *upstream;  /* in_flight of all: for bounded load; and
+                                     whether too few are up (is_panic) */
     int tried[BALANCE_TRIED_MAX]; /* indices that must not be chosen again */
     unsigned n_tried;
-    bool is_panic;   /* set by balance_pick: all are down, so down is no bar */
+    bool is_panic;   /* out: too few are up, so down is no bar */
     const char *why; /* out: a word for the access log: "round_robin",
-                        "maglev", "maglev_bounded", "fallback", "panic" ... */
+                        "maglev", "maglev_bounded", "fallback",
+                        "slow_start", "panic" ... */
 };
 
 struct balance_ops {
@@ -93,7 +95,8 @@ const struct balance_ops *balance_find(struct str name);
 struct str balance_names(void);
 /*
  * Worker. Index of the endpoint, or BALANCE_NONE. Never one that was tried,
- * has weight 0, is over its cap, or is down (all down: fails open, "panic").
+ * has weight 0, is over its cap, or is down (unless the upstream's slot says
+ * that too few are up: fails open, "panic").
  */
 int balance_pick(const struct balance *b, struct balance_pick *p);
 

@@ -212,7 +212,52 @@ static uint64_t scoreboard_read_queue_failures(const struct slot *slot)
 
 static uint64_t scoreboard_read_down(const struct slot *slot)
 {
-    return atomic_load_explicit(&slot->is_down, memory_order_relaxed) ? 1 : 0;
+    return slot_is_down(slot) ? 1 : 0;
+}
+
+static uint64_t scoreboard_read_ejected(const struct slot *slot)
+{
+    return slot->vitals.is_ejected ? 1 : 0;
+}
+
+static uint64_t scoreboard_read_ejections(const struct slot *slot)
+{
+    return slot->vitals.n_ejections;
+}
+
+static uint64_t scoreboard_read_probe_failing(const struct slot *slot)
+{
+    return slot->vitals.is_probed_out ? 1 : 0;
+}
+
+static uint64_t scoreboard_read_probes(const struct slot *slot)
+{
+    return slot->vitals.n_probes;
+}
+
+static uint64_t scoreboard_read_probes_failed(const struct slot *slot)
+{
+    return slot->vitals.n_probes_failed;
+}
+
+static uint64_t scoreboard_read_slow(const struct slot *slot)
+{
+    return slot_held_back(slot) != 0 ? 1 : 0;
+}
+
+static uint64_t scoreboard_read_panic(const struct slot *slot)
+{
+    return slot_is_panic(slot) ? 1 : 0;
+}
+
+static uint64_t scoreboard_read_n_endpoints(const struct slot *slot)
+{
+    return slot->vitals.n_endpoints;
+}
+
+static uint64_t scoreboard_read_n_up(const struct slot *slot)
+{
+    return slot->vitals.n_up;
 }
 
 static const struct scoreboard_metric scoreboard_metrics[] = {
@@ -236,10 +281,36 @@ static const struct scoreboard_metric scoreboard_metrics[] = {
     {"dm_endpoint_down", "gauge",
      "1 when probes or failures took the endpoint out.", scoreboard_read_down,
      true, true},
+    {"dm_endpoint_ejected", "gauge",
+     "1 while the endpoint is ejected because requests failed in a row.",
+     scoreboard_read_ejected, true, true},
+    {"dm_endpoint_ejections_total", "counter",
+     "Times the endpoint was ejected because requests failed in a row.",
+     scoreboard_read_ejections, true, false},
+    {"dm_endpoint_probe_down", "gauge",
+     "1 while health checks say that the endpoint is down.",
+     scoreboard_read_probe_failing, true, true},
+    {"dm_endpoint_probes_total", "counter", "Health checks of the endpoint.",
+     scoreboard_read_probes, true, false},
+    {"dm_endpoint_probes_failed_total", "counter",
+     "Health checks of the endpoint that failed.",
+     scoreboard_read_probes_failed, true, false},
+    {"dm_endpoint_slow_start", "gauge",
+     "1 while the share of the endpoint still grows after its return.",
+     scoreboard_read_slow, true, true},
     {"dm_upstream_requests_total", "counter", "Requests for the upstream.",
      scoreboard_read_requests, false, false},
     {"dm_upstream_in_flight", "gauge", "Requests that run in the upstream now.",
      scoreboard_read_in_flight, false, false},
+    {"dm_upstream_endpoints", "gauge",
+     "Endpoints of the upstream that have a weight.",
+     scoreboard_read_n_endpoints, false, false},
+    {"dm_upstream_endpoints_up", "gauge",
+     "Those of them that are up by health checks and requests.",
+     scoreboard_read_n_up, false, false},
+    {"dm_upstream_panic", "gauge",
+     "1 when too few endpoints are up, so that all are used as if up.",
+     scoreboard_read_panic, false, true},
     {"dm_upstream_queue_length", "gauge",
      "Requests that wait for a place on an endpoint now.",
      scoreboard_read_queue, false, false},

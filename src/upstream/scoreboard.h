@@ -8,6 +8,7 @@
 #define DAEMUN_UPSTREAM_SCOREBOARD_H
 
 #include "base/str.h"
+#include "upstream/vitals.h"
 
 #include <stdatomic.h>
 #include <stdbool.h>
@@ -26,10 +27,16 @@ struct slot {
     atomic_uint_least64_t n_failures; /* faults that the upstream is to blame */
     atomic_uint_least64_t n_connects;
     atomic_uint_least64_t n_retries;
+    atomic_uint n_failing; /* failures since the last success */
+    atomic_uint failed_by; /* the last one: a fault, or see SLOT_FAILED_ */
     atomic_uint_least64_t n_queued;         /* requests that had to wait */
     atomic_uint_least64_t n_queue_failures; /* waited in vain, or not at all */
-    /* Read per request, written seldom. */
-    _Alignas(64) atomic_bool is_down; /* by probes or ejection */
+    /* Read per request, written seldom: by the control thread. */
+    _Alignas(64) atomic_bool is_down; /* by probes or ejection; of an upstream:
+                                         no endpoint is up */
+    atomic_bool is_panic;             /* of an upstream: use those that are down
+                                         too, for too few are up */
+    atomic_uint held_back; /* of VITALS_SHARE, in slow start; 0: nothing */
     /* Of an upstream: requests that wait for a place on an endpoint. Of an
      * endpoint: pools that wait for a connection. */
     struct queue *queue;
@@ -38,7 +45,12 @@ struct slot {
     char *key;           /* "endpoint|..." or "upstream|..." */
     char *upstream_name; /* labels for /metrics */
     char *endpoint_id;   /* NULL: slot of a whole upstream */
+    /* Control thread only. */
+    _Alignas(64) struct vitals vitals;
 };
+
+/* failed_by when it was not a fault: an HTTP status or a gRPC status. */
+enum { SLOT_FAILED_HTTP = 1000, SLOT_FAILED_GRPC = 2000 };
 
 struct scoreboard;
 
@@ -98,6 +110,39 @@ static inline void slot_end(struct slot *s)
 static inline void slot_count(atomic_uint_least64_t *n)
 {
     atomic_fetch_add_explicit(n, 1, memory_order_relaxed);
+}
+
+/* A request failed by the endpoint's fault. True when it is time to look at
+ * the endpoint: after each n_max failures in a row. */
+static inline bool slot_fail(struct slot *s, unsigned by, unsigned n_max)
+{
+    atomic_store_explicit(&s->failed_by, by, memory_order_relaxed);
+    const unsigned n =
+        atomic_fetch_add_explicit(&s->n_failing, 1, memory_order_relaxed) + 1;
+    return n % n_max == 0;
+}
+
+/* A request was answered well. Writes only if there is something to write. */
+static inline void slot_succeed(struct slot *s)
+{
+    if (atomic_load_explicit(&s->n_failing, memory_order_relaxed) != 0) {
+        atomic_store_explicit(&s->n_failing, 0, memory_order_relaxed);
+    }
+}
+
+static inline bool slot_is_down(const struct slot *s)
+{
+    return atomic_load_explicit(&s->is_down, memory_order_relaxed);
+}
+
+static inline bool slot_is_panic(const struct slot *s)
+{
+    return atomic_load_explicit(&s->is_panic, memory_order_relaxed);
+}
+
+static inline unsigned slot_held_back(const struct slot *s)
+{
+    return atomic_load_explicit(&s->held_back, memory_order_relaxed);
 }
 
 static inline unsigned slot_in_flight(const struct slot *s)

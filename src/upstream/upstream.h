@@ -38,6 +38,36 @@ struct endpoint {
     uint32_t n_conns_max;   /* over all workers */
 };
 
+enum check_kind {
+    CHECK_NONE, /* no health checks */
+    CHECK_TCP,  /* it takes a connection */
+    CHECK_HTTP, /* it answers GET with a good status */
+    CHECK_GRPC, /* grpc.health.v1 says SERVING */
+};
+
+/* How the endpoints of an upstream are probed. */
+struct check {
+    enum check_kind kind;
+    struct str path;    /* HTTP, with its query */
+    struct str host;    /* p NULL: that of the upstream, else the address */
+    struct str service; /* gRPC; empty: the server as a whole */
+    int status_min;     /* HTTP: a good status is in this range */
+    int status_max;
+    uint16_t port; /* 0: that of the endpoint */
+    uint32_t interval_ms;
+    uint32_t timeout_ms;
+    uint32_t rise;
+    uint32_t fall;
+};
+
+/* When requests that fail take an endpoint out. */
+struct ejection {
+    uint32_t n_failures; /* in a row; 0: never */
+    uint32_t base_ms;
+    uint32_t max_ms;
+    uint32_t max_percent; /* of the endpoints, at once */
+};
+
 /* A cookie that the gateway gives to the client. */
 struct cookie_rule {
     struct str name; /* p NULL: none */
@@ -57,6 +87,10 @@ struct upstream {
     struct hash_key key;
     struct cookie_rule mint;   /* stands in for a missing cookie of the key */
     struct cookie_rule sticky; /* remembers the endpoint itself */
+    struct check check;
+    struct ejection ejection;
+    uint32_t slow_start_ms;       /* 0: off */
+    uint32_t healthy_min_percent; /* fewer up: all are used */
     const struct codec_limits *limits;
     struct slot *slot; /* of the whole upstream */
     uint32_t connect_timeout_ms;
