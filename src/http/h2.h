@@ -86,13 +86,13 @@ struct h2 {
     uint8_t frame_head[13];
     uint8_t frame_head_len;
     uint8_t n_head_early; /* its bytes of earlier reads, not with nghttp2 yet */
-    bool is_ending;        /* GOAWAY is queued or sent, input ignored */
-    bool is_failed;        /* is_ending, and all streams were told */
-    bool is_closing;       /* conn_close* was called */
-    bool is_final_sent;    /* the GOAWAY that ends a drain */
-    bool is_blocked;       /* DATA waits for room on the conn */
-    bool is_eof;           /* the peer has said FIN */
-    bool want_capacity;    /* on_capacity is owed */
+    bool is_ending;       /* GOAWAY is queued or sent, input ignored */
+    bool is_failed;       /* is_ending, and all streams were told */
+    bool is_closing;      /* conn_close* was called */
+    bool is_final_sent;   /* the GOAWAY that ends a drain */
+    bool is_blocked;      /* DATA waits for room on the conn */
+    bool is_eof;          /* the peer has said FIN */
+    bool want_capacity;   /* on_capacity is owed */
 };
 
 /* What h2_head.c knows of a block while it comes. */

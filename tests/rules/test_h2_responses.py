@@ -256,7 +256,7 @@ HELLOS = [
     Row("hello, a frame size of 0", lambda n: b"",
         hello=F.settings({5: 0}), is_warm=False, attempts=None),
     Row("hello, nothing but FIN", lambda n: b"", end="fin", hello=b"",
-        is_warm=False, attempts=2),
+        is_warm=False, attempts=1),
 ]
 
 # ---- legal ---------------------------------------------------------------
