@@ -17,7 +17,7 @@ listeners = ( { name = "http"; address = "127.0.0.1:@http@"; } );
 workers = 1;
 upstreams = { u = { endpoints = ( { address = "127.0.0.1:@one@"; },
                                   { address = "127.0.0.1:@two@"; } );
-                    %s }; };
+                    ejection = { consecutive_failures = 0; }; %s }; };
 routes = ( { path_prefix = "/"; upstream = "u"; } );
 '''
 
