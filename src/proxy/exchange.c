@@ -12,6 +12,7 @@
 #include "base/metric.h"
 #include "http/grpc.h"
 #include "http/hop.h"
+#include "http/uri.h"
 #include "http/websocket.h"
 #include "proxy/filter.h"
 
@@ -141,19 +142,6 @@ static bool exchange_admit(struct exchange *x)
     return true;
 }
 
-/* The codec lets these pass when any route does; each route decides. */
-static bool exchange_has_encoded_slash(struct str path)
-{
-    for (size_t i = 0; i + 2 < path.len; i++) {
-        if (path.p[i] == '%' &&
-            ((path.p[i + 1] == '2' && path.p[i + 2] == 'F') ||
-             (path.p[i + 1] == '5' && path.p[i + 2] == 'C'))) {
-            return true;
-        }
-    }
-    return false;
-}
-
 static bool exchange_is_websocket_ok(const struct exchange *x)
 {
     return !x->h->is_websocket || x->route->is_websocket_allowed;
@@ -178,7 +166,7 @@ static enum fault exchange_forbidden(const struct exchange *x)
         return FAULT_BODY_TOO_LARGE;
     }
     if (!x->route->is_encoded_slash_allowed &&
-        exchange_has_encoded_slash(x->h->path)) {
+        uri_has_encoded_slash(x->h->path)) {
         return FAULT_BAD_TARGET;
     }
     return FAULT_NONE;
