@@ -142,6 +142,34 @@ static uint32_t build_conns_max(const struct build *b)
     return per_worker > 0 ? (uint32_t)per_worker : 1;
 }
 
+/* Not given: the machine itself, where benchmarks and neighbours come from. */
+static void build_own_nets(struct build *b, struct address_bounds *bounds)
+{
+    static const char *const own[] = {"127.0.0.0/8", "::1/128"};
+    const size_t n = sizeof(own) / sizeof(own[0]);
+    struct error err = {0};
+    bounds->exempt = build_take(b, n, sizeof(*bounds->exempt));
+    bounds->n_exempt = n;
+    for (size_t i = 0; i < n; i++) {
+        CHECK(addr_net_parse(str_from(own[i]), &bounds->exempt[i], &err));
+    }
+}
+
+static bool build_addresses(struct build *b)
+{
+    const struct node *l = settings_child(b->root, "limits");
+    const char *key = "connections_per_address_exempt";
+    struct address_bounds *bounds = &b->snap->address_bounds;
+    bounds->n_open_max = build_number(l, "connections_per_address_max");
+    bounds->rate_per_s = build_number(l, "connections_per_address_rate");
+    bounds->n_burst = build_number(l, "connections_per_address_burst");
+    if (settings_has(l, key)) {
+        return build_nets(b, l, key, &bounds->exempt, &bounds->n_exempt);
+    }
+    build_own_nets(b, bounds);
+    return true;
+}
+
 static void build_access_format(struct build *b)
 {
     const struct node *log = settings_child(b->root, "log");
@@ -183,7 +211,8 @@ struct snapshot *build_snapshot(struct build_world *world,
     b.upstreams = map_new();
     /* All of them run, so that one pass tells every problem. */
     build_access_format(&b);
-    bool is_ok = build_upstreams(&b);
+    bool is_ok = build_addresses(&b);
+    is_ok = build_upstreams(&b) && is_ok;
     is_ok = build_listeners(&b) && is_ok;
     is_ok = build_modules(&b) && is_ok;
     is_ok = build_routes(&b) && is_ok;

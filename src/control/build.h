@@ -81,6 +81,12 @@ struct str build_text(struct build *b, const struct node *n, const char *key);
 struct str build_copy(struct build *b, struct str s);
 /* Room in the snapshot, zeroed. */
 void *build_take(struct build *b, size_t n, size_t size);
+/* The networks of a list, in the snapshot. */
+bool build_nets(struct build *b,
+                const struct node *n,
+                const char *key,
+                struct addr_net **nets,
+                size_t *n_nets);
 /* Limits as the settings say. */
 struct codec_limits build_limits(const struct build *b);
 bool build_any_encoded_slash(const struct build *b);

@@ -68,13 +68,13 @@ static void build_group_give(struct build_world *world,
 }
 
 /* A list of CIDR texts. */
-static bool build_nets(struct build *b,
-                       const struct node *listener,
-                       const char *key,
-                       struct addr_net **nets,
-                       size_t *n_nets)
+bool build_nets(struct build *b,
+                const struct node *n,
+                const char *key,
+                struct addr_net **nets,
+                size_t *n_nets)
 {
-    const struct node *list = settings_child(listener, key);
+    const struct node *list = settings_child(n, key);
     bool is_ok = true;
     size_t i = 0;
     if (list == NULL || list->n_children == 0) {

@@ -43,6 +43,7 @@ struct control {
     struct worker **workers;
     size_t n_workers;
     struct pool_peers peers; /* the pools of all workers */
+    struct address_limit *addresses;
     struct snapshot *current;
     struct admin *admin;
     struct health *health;
@@ -508,6 +509,7 @@ static void control_start_workers(struct control *c)
 {
     c->n_workers = c->world.n_workers;
     c->workers = mem_new_array(c->n_workers, sizeof(*c->workers));
+    c->addresses = address_limit_new();
     c->peers.sets = mem_new_array(c->n_workers, sizeof(*c->peers.sets));
     for (size_t i = 0; i < c->n_workers; i++) {
         c->workers[i] = worker_new((unsigned)i, &control_worker_ops, c);
@@ -516,6 +518,7 @@ static void control_start_workers(struct control *c)
     /* Workers look at it when they have a snapshot, which comes by mail. */
     for (size_t i = 0; i < c->n_workers; i++) {
         c->workers[i]->pools.peers = &c->peers;
+        c->workers[i]->addresses = c->addresses;
     }
 }
 
@@ -637,6 +640,7 @@ void control_free(struct control *c)
     }
     c->n_workers = 0;
     mem_free(c->peers.sets);
+    address_limit_free(c->addresses);
     mem_free(c->workers);
     struct health *health = c->health;
     c->health = NULL; /* messages that are still on their way find none */

@@ -55,6 +55,7 @@ static void client_free(struct client *c)
     }
     mem_free(c->subject);
     mem_free(c->fingerprint);
+    address_limit_leave(w->addresses, &c->place);
     (*client_count(w, c->listener_id))--;
     mem_free(c);
     w->n_clients--;
@@ -218,6 +219,53 @@ static void client_on_setup_timer(struct conn *conn)
     conn_close(conn, CONN_TIMED_OUT);
 }
 
+/* One line a second: an attack shall not fill the log too. */
+static void client_log_address(struct worker *w,
+                               const struct addr *peer,
+                               enum address_verdict verdict)
+{
+    char text[ADDR_TEXT_MAX];
+    const struct address_bounds *b = &w->snap->address_bounds;
+    const bool is_many = verdict == ADDRESS_TOO_MANY;
+    w->n_address_refused++;
+    if (w->address_log_ms != 0 && w->loop->now_ms < w->address_log_ms + 1000) {
+        return;
+    }
+    log_text(LOG_WARN,
+             "client %s: refused, its address has %s: %u %s "
+             "(limits.connections_per_address_%s); %u refused since the last "
+             "such line",
+             addr_print(peer, text),
+             is_many ? "too many connections open" : "opened too many too fast",
+             is_many ? b->n_open_max : b->rate_per_s,
+             is_many ? "may be open" : "a second are taken",
+             is_many ? "max" : "rate", w->n_address_refused);
+    w->address_log_ms = w->loop->now_ms;
+    w->n_address_refused = 0;
+}
+
+/* A proxy that tells us the client's address in a field, and not in a PROXY
+ * header, brings many clients by one address. */
+static bool client_may_enter(struct worker *w,
+                             const struct addr *peer,
+                             bool is_trusted,
+                             struct address_place *place)
+{
+    *place = (struct address_place){.is_counted = false};
+    if (is_trusted) {
+        return true;
+    }
+    const enum address_verdict verdict = address_limit_enter(
+        w->addresses, &w->snap->address_bounds, peer, w->loop->now_us, place);
+    if (verdict == ADDRESS_OK) {
+        return true;
+    }
+    metric_add(w->loop->metrics, METRIC_CLIENT_REFUSED, 1);
+    metric_add(w->loop->metrics, METRIC_CLIENT_REFUSED_ADDRESS, 1);
+    client_log_address(w, peer, verdict);
+    return false;
+}
+
 static void client_start_conn(struct client *c,
                               int fd,
                               const struct addr *peer,
@@ -269,6 +317,12 @@ static void client_wait_done(struct client_proxy_wait *wait,
     const struct addr *peer = pp->source.len != 0 ? &pp->source : &wait->peer;
     const struct addr *local =
         pp->destination.len != 0 ? &pp->destination : &wait->local;
+    if (!client_may_enter(c->worker, peer, false, &c->place)) {
+        close(wait->fd);
+        client_wait_free(wait);
+        client_free(c);
+        return;
+    }
     client_start_conn(c, wait->fd, peer, local, wait->tls, wait->timeout_ms);
     client_wait_free(wait);
 }
@@ -349,11 +403,20 @@ void client_accept(struct worker *w,
         close(fd);
         return;
     }
+    const bool is_trusted =
+        addr_net_has(l->trusted_nets, l->n_trusted_nets, peer);
+    struct address_place place;
+    if (!client_may_enter(w, peer, is_trusted || l->has_proxy_protocol,
+                          &place)) {
+        close(fd);
+        return;
+    }
     struct client *c = mem_new(sizeof(*c));
     c->worker = w;
+    c->place = place;
     c->listener_id = l->id;
     c->limits = l->limits;
-    c->is_trusted = addr_net_has(l->trusted_nets, l->n_trusted_nets, peer);
+    c->is_trusted = is_trusted;
     c->has_forwarded = l->has_forwarded;
     c->is_h2_allowed = l->is_h2_allowed;
     c->is_http1_allowed = l->is_http1_allowed;

@@ -23,8 +23,9 @@ struct client {
     struct client_proxy_wait *wait;
     char *subject; /* of a verified certificate; NULL: none */
     char *fingerprint;
-    bool is_trusted;    /* its X-Forwarded-* are kept */
-    bool has_forwarded; /* Forwarded is written for it */
+    struct address_place place; /* where its source address is counted */
+    bool is_trusted;            /* its X-Forwarded-* are kept */
+    bool has_forwarded;         /* Forwarded is written for it */
     bool is_h2_allowed;
     bool is_http1_allowed;
 };

@@ -9,6 +9,7 @@
 
 #include "http/codec.h"
 #include "net/addr.h"
+#include "net/address_limit.h"
 #include "net/tls.h"
 #include "proxy/route.h"
 #include "upstream/upstream.h"
@@ -61,7 +62,8 @@ struct snapshot {
     size_t n_routes;
     const struct access_format *access_format; /* NULL: no access log */
     struct node *settings;                     /* the tree it was built from */
-    uint32_t n_conns_max; /* client connections per worker */
+    uint32_t n_conns_max;                 /* client connections per worker */
+    struct address_bounds address_bounds; /* of one source address */
     uint32_t drain_timeout_ms;
     uint32_t body_timeout_ms;
     uint32_t tunnel_idle_timeout_ms;

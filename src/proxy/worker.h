@@ -38,6 +38,9 @@ struct worker {
     pthread_t thread;
     struct snapshot *snap; /* only the pins of this worker are written */
     struct pool_set pools;
+    struct address_limit *addresses; /* of the process: all workers count */
+    uint64_t address_log_ms;         /* the last line about it, */
+    uint32_t n_address_refused;      /* and refusals since then */
     struct regex_scratch *scratch;
     struct list acceptors; /* worker_acceptor */
     struct list clients;
