@@ -1,13 +1,15 @@
 # Daemun's one Makefile. `make help` lists what it does.
 #
 # VARIANT chooses a build tree: release (the default), asan (address and
-# undefined behaviour sanitizers), tsan (thread sanitizer), or any other name
-# for a plain tree of its own (`make lint` keeps two). All of them compile the
+# undefined behaviour sanitizers), tsan (thread sanitizer), fuzz (libFuzzer,
+# address and undefined behaviour, by clang), or any other name for a plain
+# tree of its own (`make lint` keeps two). All of them compile the
 # same files. The release binary is build/daemun; the others have theirs in
 # build/<variant>/.
 
 VARIANT ?= release
-CC := $(if $(filter default,$(origin CC)),gcc,$(CC))
+DEFAULT_CC := $(if $(filter fuzz,$(VARIANT)),clang,gcc)
+CC := $(if $(filter default,$(origin CC)),$(DEFAULT_CC),$(CC))
 PREFIX ?= /usr/local
 DESTDIR ?=
 # The conf file is where people look for it: /etc/daemun, unless all of the
@@ -37,6 +39,11 @@ ifeq ($(VARIANT),asan)
 else ifeq ($(VARIANT),tsan)
   VFLAGS := -O1 -fsanitize=thread -fno-omit-frame-pointer -DDAEMUN_CHECK_SLOW
   VLDFLAGS := -fsanitize=thread
+else ifeq ($(VARIANT),fuzz)
+  VFLAGS := -O1 -fsanitize=fuzzer-no-link,address,undefined \
+            -fno-sanitize-recover=all -fno-omit-frame-pointer \
+            -DDAEMUN_CHECK_SLOW
+  VLDFLAGS := -fsanitize=address,undefined
 else
   VFLAGS := -O2 -U_FORTIFY_SOURCE -D_FORTIFY_SOURCE=2
   VLDFLAGS := -Wl,-z,relro,-z,now
@@ -66,6 +73,13 @@ OBJ := $(SRC:src/%.c=$(VDIR)/obj/%.o)
 MAIN_OBJ := $(VDIR)/obj/main.o
 UNIT_SRC := $(sort $(wildcard tests/unit/test_*.c))
 UNIT_BIN := $(UNIT_SRC:tests/unit/%.c=$(VDIR)/test/%)
+FUZZ_SRC := $(sort $(wildcard tests/fuzz/fuzz_*.c))
+FUZZ_TARGETS := $(FUZZ_SRC:tests/fuzz/fuzz_%.c=%)
+FUZZ_BIN := $(FUZZ_TARGETS:%=$(VDIR)/fuzz/%)
+LAW_SRC := $(sort $(wildcard tests/law/test_law_*.c))
+LAW_BIN := $(LAW_SRC:tests/law/%.c=$(VDIR)/test/%)
+MICRO_SRC := $(sort $(wildcard bench/micro/bench_*.c))
+MICRO_BIN := $(MICRO_SRC:bench/micro/%.c=$(VDIR)/bench/%)
 MODULES := $(patsubst modules/%/,%,$(sort $(dir $(wildcard modules/*/*.c))))
 MODULE_SO := $(MODULES:%=$(VDIR)/modules/%.so)
 TEST_MODULE_SO := $(patsubst tests/module/%.c,$(VDIR)/test/module/%.so,\
@@ -181,23 +195,40 @@ $(VDIR)/test/%: tests/unit/%.c $(LIB) $(FLAGS_STAMP)
 
 $(VDIR)/test/test_module: | $(TEST_MODULE_SO)
 
+# Laws are simulated on what the archive has, optimised as in the gateway.
+$(VDIR)/test/%: tests/law/%.c $(LIB) $(FLAGS_STAMP)
+	@mkdir -p $(@D)
+	$(call say,LAW,$<)
+	$(Q)$(CC) $(TEST_CFLAGS) $(ALL_LDFLAGS) -MMD -MP -MF $@.d -o $@ $< $(LIB) \
+	  -lcmocka $(LIBS) -lm
+
+$(VDIR)/bench/%: bench/micro/%.c $(LIB) $(FLAGS_STAMP)
+	@mkdir -p $(@D)
+	$(call say,BENCH,$<)
+	$(Q)$(CC) $(TEST_CFLAGS) $(ALL_LDFLAGS) -MMD -MP -MF $@.d -o $@ $< $(LIB) \
+	  $(LIBS)
+
 # The short name for one test of the chosen variant.
 build/test/%: $(VDIR)/test/%
 	@mkdir -p $(@D)
 	@ln -sf ../../$< $@
 
 .PHONY: test
-test: ## install what tests need, run the unit tests, the wire tests and the rule tables
+test: ## install what tests need, run the unit tests, the laws, the fuzz corpora, the wire tests and the rule tables
 	@tests/packages.sh build run test
-	@$(MAKE) --no-print-directory -j$(J) all unit-build
-	@$(MAKE) --no-print-directory -k unit wire rules
+	@$(MAKE) --no-print-directory -j$(J) all unit-build fuzz-build
+	@$(MAKE) --no-print-directory -k unit law fuzz-replay wire rules
 
 .PHONY: unit-build
-unit-build: $(UNIT_BIN)
+unit-build: $(UNIT_BIN) $(LAW_BIN)
 
 .PHONY: unit
 unit: $(UNIT_BIN) ## build and run the unit tests
-	@tests/run_unit.sh $(VDIR)/test $(notdir $(UNIT_BIN))
+	@tests/run_unit.sh unit $(VDIR)/test $(notdir $(UNIT_BIN))
+
+.PHONY: law
+law: $(LAW_BIN) ## prove the laws of balancing by simulation, and print their figures
+	@tests/run_unit.sh law $(VDIR)/test $(notdir $(LAW_BIN))
 
 PYTEST = DAEMUN_BIN=$(abspath $(BIN)) DEMO_BIN=$(abspath $(DEMO)) \
   DAEMUN_MODULES=$(abspath $(VDIR)/modules) \
@@ -223,18 +254,63 @@ $(VENV)/stamp: tests/requirements.txt
 .PHONY: venv
 venv: $(VENV)/stamp ## make the Python environment of the wire tests
 
+# ---- fuzzing (tests/fuzz/README.md) ------------------------------------------
+
+SECONDS ?= 60
+TARGET ?= $(FUZZ_TARGETS)
+
+# Everywhere but in the fuzz tree, the program around a target is replay.c.
+ifeq ($(VARIANT),fuzz)
+  FUZZ_MAIN := -fsanitize=fuzzer
+else
+  FUZZ_MAIN := tests/fuzz/replay.c
+endif
+FUZZ_SHARED := tests/fuzz/file.c
+$(VDIR)/fuzz/h1 $(VDIR)/fuzz/h2: FUZZ_LIBS := -lcmocka
+
+$(VDIR)/fuzz/%: tests/fuzz/fuzz_%.c $(FUZZ_SHARED) $(filter %.c,$(FUZZ_MAIN)) $(LIB) $(FLAGS_STAMP)
+	@mkdir -p $(@D)
+	$(call say,FUZZ,$<)
+	$(Q)$(CC) $(TEST_CFLAGS) -Itests/unit $(ALL_LDFLAGS) -MMD -MP -MF $@.d \
+	  -o $@ $< $(FUZZ_SHARED) $(FUZZ_MAIN) $(LIB) $(FUZZ_LIBS) $(LIBS)
+
+.PHONY: fuzz-build
+fuzz-build: $(FUZZ_BIN)
+
+.PHONY: fuzz-replay
+fuzz-replay: $(FUZZ_BIN) ## run the fuzz targets over their corpora and old findings
+	@tests/fuzz/replay.sh $(VDIR)/fuzz $(FUZZ_TARGETS)
+
+.PHONY: fuzz
+fuzz: ## fuzz each target for SECONDS=60 (TARGET='uri proxy' chooses some)
+	@tests/packages.sh build fuzz
+	@$(MAKE) --no-print-directory -j$(J) VARIANT=fuzz fuzz-build
+	@J=$(J) tests/fuzz/run.sh build/fuzz/fuzz $(SECONDS) $(TARGET)
+
+.PHONY: fuzz-merge
+fuzz-merge: ## put what new inputs reach into tests/fuzz/corpus, minimised
+	@tests/packages.sh build fuzz
+	@$(MAKE) --no-print-directory -j$(J) VARIANT=fuzz fuzz-build
+	@tests/fuzz/merge.sh build/fuzz/fuzz $(TARGET)
+
 .PHONY: asan
-asan: ## build with ASan and UBSan, run the unit and wire tests and the rule tables with it
+asan: ## build with ASan and UBSan, run the unit, fuzz and wire tests and the rule tables with it
 	@tests/packages.sh build run test
-	@$(MAKE) --no-print-directory -j$(J) VARIANT=asan all unit-build
-	@$(MAKE) --no-print-directory VARIANT=asan -k unit wire rules
+	@$(MAKE) --no-print-directory -j$(J) VARIANT=asan all unit-build fuzz-build
+	@$(MAKE) --no-print-directory VARIANT=asan -k unit law fuzz-replay wire rules
 
 .PHONY: tsan
 tsan: ## build with TSan, run the unit tests and the wire tests marked reload or balance
 	@tests/packages.sh build run test
 	@$(MAKE) --no-print-directory -j$(J) VARIANT=tsan all unit-build
 	@$(MAKE) --no-print-directory VARIANT=tsan \
-	  WIRE_ARGS='-m "reload or balance"' -k unit wire
+	  WIRE_ARGS='-m "reload or balance"' -k unit law wire
+
+# ---- benchmarks ------------------------------------------------------------
+
+.PHONY: bench-micro
+bench-micro: $(MICRO_BIN) ## measure single functions: ns per pick, time to build a table
+	@for program in $(MICRO_BIN); do $$program || exit 1; done
 
 # ---- the state of the code -------------------------------------------------
 
@@ -245,7 +321,7 @@ lint: ## check layers, sizes, tables, format, warnings of two compilers, clang-t
 
 # What lint compiles: every object that carries our warnings.
 .PHONY: objects
-objects: $(OBJ) $(wildcard $(MAIN_OBJ)) $(if $(wildcard src/main.c),$(MAIN_OBJ)) $(DEMO_OBJ) $(MODULE_SO) $(TEST_MODULE_SO) unit-build
+objects: $(MICRO_BIN) $(OBJ) $(wildcard $(MAIN_OBJ)) $(if $(wildcard src/main.c),$(MAIN_OBJ)) $(DEMO_OBJ) $(MODULE_SO) $(TEST_MODULE_SO) unit-build fuzz-build
 
 .PHONY: conform
 conform: all ## run the conformance suites that others wrote through the gateway
@@ -312,7 +388,8 @@ clean: ## remove build/ (the certificate and the Python environment too)
 
 .PHONY: help
 help: ## list these targets
-	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  %-9s %s\n", $$1, $$2 }' \
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  %-11s %s\n", $$1, $$2 }' \
 	  $(MAKEFILE_LIST)
 
--include $(OBJ:.o=.d) $(MAIN_OBJ:.o=.d) $(DEMO_OBJ:.o=.d) $(UNIT_BIN:%=%.d)
+-include $(OBJ:.o=.d) $(MAIN_OBJ:.o=.d) $(DEMO_OBJ:.o=.d) $(UNIT_BIN:%=%.d) \
+  $(LAW_BIN:%=%.d) $(MICRO_BIN:%=%.d) $(FUZZ_BIN:%=%.d)

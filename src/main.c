@@ -7,6 +7,7 @@
 #include "base/fault.h"
 #include "base/metric.h"
 #include "control/control.h"
+#include "control/explain.h"
 #include "control/settings.h"
 #include "net/listener.h"
 
@@ -24,6 +25,8 @@
 static const char main_usage[] =
     "usage: daemun -c FILE        serve as the conf file says\n"
     "       daemun -t -c FILE     check the conf file; exit 0 or 1\n"
+    "       daemun explain -c FILE URL\n"
+    "                             say what a request would get, and why\n"
     "       daemun -V             print the version and the libraries\n"
     "       daemun -h             print this\n"
     "\n"
@@ -155,6 +158,9 @@ int main(int argc, char **argv)
     const int documents = argc == 2 ? main_documents(argv[1]) : -1;
     if (documents >= 0) {
         return documents;
+    }
+    if (argc > 1 && strcmp(argv[1], "explain") == 0) {
+        return explain_command(argc - 1, argv + 1);
     }
     const struct main_options o = main_parse(argc, argv);
     if (o.is_wrong) {

@@ -6,6 +6,7 @@
 #include "base/check.h"
 #include "base/mem.h"
 #include "control/build.h"
+#include "http/grpc.h"
 #include "net/resolve.h"
 
 #include <stdio.h>
@@ -408,12 +409,30 @@ static bool build_endpoint_tls(struct build *b,
     return up->endpoints[i].tls != NULL;
 }
 
+/* Over HTTP/1.1 a request has a connection to itself: who may not have the one
+ * must not get the other. */
+static uint32_t build_requests_max(const struct upstream *up,
+                                   const struct endpoint *ep,
+                                   const struct build_endpoint *from,
+                                   uint32_t n_requests_max)
+{
+    const uint32_t max =
+        from->max_requests != 0 ? from->max_requests : n_requests_max;
+    return up->protocol == UPSTREAM_HTTP1 && ep->n_conns_max < max
+               ? ep->n_conns_max
+               : max;
+}
+
 static bool build_endpoints(struct build *b,
                             const struct node *n,
                             struct upstream *up,
                             const struct build_endpoints *eps)
 {
     bool is_ok = eps->n > 0 || !build_has_tls(n) || build_client_try(b, n, up);
+    const uint32_t n_conns_max =
+        (uint32_t)settings_number(n, "connections_max");
+    const uint32_t n_requests_max =
+        (uint32_t)settings_number(n, "requests_max");
     up->endpoints = mem_new_array(eps->n + 1, sizeof(*up->endpoints));
     up->balance_endpoints =
         mem_new_array(eps->n + 1, sizeof(*up->balance_endpoints));
@@ -424,7 +443,7 @@ static bool build_endpoints(struct build *b,
         ep->addr = from->addr;
         ep->id = build_up_copy(up, str_from(from->id));
         ep->upstream = up;
-        ep->max_conns = from->max_conns;
+        ep->n_conns_max = from->max_conns != 0 ? from->max_conns : n_conns_max;
         is_ok = is_ok && build_endpoint_tls(b, n, up, eps, i);
         ep->slot = build_slot(b, up, ep);
         if (ep->slot == NULL) {
@@ -436,11 +455,58 @@ static bool build_endpoints(struct build *b,
         up->balance_endpoints[i] = (struct balance_endpoint){
             .id = ep->id,
             .weight = from->weight,
-            .max_requests = from->max_requests,
+            .max_requests = build_requests_max(up, ep, from, n_requests_max),
             .slot = ep->slot,
         };
     }
     return is_ok;
+}
+
+static enum check_kind build_check_kind(const struct node *check)
+{
+    const struct str word = settings_text(check, "kind");
+    if (str_eq(word, STR("tcp"))) {
+        return CHECK_TCP;
+    }
+    if (str_eq(word, STR("http"))) {
+        return CHECK_HTTP;
+    }
+    return str_eq(word, STR("grpc")) ? CHECK_GRPC : CHECK_NONE;
+}
+
+static void build_check(const struct node *n, struct upstream *up)
+{
+    const struct node *check = settings_sound_child(n, "health_check");
+    if (check == NULL) {
+        return;
+    }
+    up->check = (struct check){
+        .kind = build_check_kind(check),
+        .path = build_up_copy(up, settings_text(check, "path")),
+        .host = build_up_copy(up, settings_text(check, "host")),
+        .service = build_up_copy(up, settings_text(check, "service")),
+        .status_min = (int)settings_number(check, "status_min"),
+        .status_max = (int)settings_number(check, "status_max"),
+        .port = (uint16_t)settings_number(check, "port"),
+        .interval_ms = (uint32_t)settings_number(check, "interval_ms"),
+        .timeout_ms = (uint32_t)settings_number(check, "timeout_ms"),
+        .rise = (uint32_t)settings_number(check, "rise"),
+        .fall = (uint32_t)settings_number(check, "fall"),
+    };
+}
+
+static void build_ejection(const struct node *n, struct upstream *up)
+{
+    const struct node *e = settings_sound_child(n, "ejection");
+    up->ejection = (struct ejection){
+        .n_failures = (uint32_t)settings_number(e, "consecutive_failures"),
+        .base_ms = (uint32_t)settings_number(e, "base_ms"),
+        .max_ms = (uint32_t)settings_number(e, "max_ms"),
+        .max_percent = (uint32_t)settings_number(e, "max_percent"),
+    };
+    up->slow_start_ms = (uint32_t)settings_number(n, "slow_start_ms");
+    up->healthy_min_percent =
+        (uint32_t)settings_number(n, "healthy_min_percent");
 }
 
 static const struct codec_limits *build_upstream_limits(const struct build *b)
@@ -473,6 +539,27 @@ static void build_upstream_free(struct build_world *world, struct upstream *up)
     upstream_free(up);
 }
 
+static void build_queue(const struct node *n, struct upstream *up)
+{
+    up->n_queue_max = (uint32_t)settings_number(n, "queue_max");
+    up->queue_timeout_ms = (uint32_t)settings_number(n, "queue_timeout_ms");
+}
+
+static void build_retries(const struct node *n, struct upstream *up)
+{
+    const struct node *codes = settings_sound_child(n, "retry_grpc_codes");
+    up->n_retries_max = (uint32_t)settings_number(n, "retries_max");
+    up->retry_budget_percent =
+        (uint32_t)settings_number(n, "retry_budget_percent");
+    up->n_retry_budget_min = (uint32_t)settings_number(n, "retry_budget_min");
+    for (const struct node *m = codes != NULL ? codes->first : NULL; m != NULL;
+         m = m->next) {
+        const int code = grpc_code_find(str_from(m->text));
+        CHECK(code >= 0); /* settings.def has the words */
+        up->retry_grpc_codes |= UINT32_C(1) << code;
+    }
+}
+
 static struct upstream *build_upstream_new(struct build *b,
                                            const struct node *n,
                                            const struct build_endpoints *eps,
@@ -494,8 +581,10 @@ static struct upstream *build_upstream_new(struct build *b,
     up->keep_alive_idle_ms = (uint32_t)settings_number(n, "keep_alive_idle_ms");
     up->n_keep_alive_max =
         (uint32_t)settings_number(n, "keep_alive_connections_max");
-    up->n_conns_max = (uint32_t)settings_number(n, "connections_max");
-    up->n_retries_max = (uint32_t)settings_number(n, "retries_max");
+    build_queue(n, up);
+    build_retries(n, up);
+    build_check(n, up);
+    build_ejection(n, up);
     bool is_ok = true;
     if (up->slot == NULL) {
         is_ok = node_problem(n, b->err,

@@ -17,6 +17,7 @@
 #include "base/privilege.h"
 #include "control/admin.h"
 #include "control/build.h"
+#include "control/health.h"
 #include "control/logs.h"
 #include "control/module.h"
 #include "control/own_metrics.h"
@@ -41,8 +42,10 @@ struct control {
     struct build_world world;
     struct worker **workers;
     size_t n_workers;
+    struct pool_peers peers; /* the pools of all workers */
     struct snapshot *current;
     struct admin *admin;
+    struct health *health;
     struct watch *watch;
     struct event signal_event;
     int signal_fd;
@@ -148,9 +151,26 @@ static void control_on_drained(struct worker *w)
     loop_post(c->loop, control_count_drained, NULL);
 }
 
+static void control_look_at_failing(struct loop *loop, void *arg)
+{
+    struct control *c = loop->owner;
+    if (c->health != NULL) {
+        health_failing(c->health, arg);
+    }
+}
+
+/* Worker's thread. The message comes before the one that the worker left the
+ * snapshot, so the slot is still there when it is read. */
+static void control_on_failing(struct worker *w, struct slot *slot)
+{
+    struct control *c = w->owner;
+    loop_post(c->loop, control_look_at_failing, slot);
+}
+
 static const struct worker_owner_ops control_worker_ops = {
     .on_snapshot_left = control_on_snapshot_left,
     .on_drained = control_on_drained,
+    .on_failing = control_on_failing,
 };
 
 /* Watches every PATH of the tree, and every file that was included. */
@@ -256,6 +276,7 @@ static void control_on_rotate(struct timer *t)
 
 static void control_publish(struct control *c, struct snapshot *snap)
 {
+    health_watch(c->health, snap);
     c->current = snap;
     c->n_snapshots++;
     c->reloaded_wall_us = c->loop->wall_us;
@@ -487,8 +508,14 @@ static void control_start_workers(struct control *c)
 {
     c->n_workers = c->world.n_workers;
     c->workers = mem_new_array(c->n_workers, sizeof(*c->workers));
+    c->peers.sets = mem_new_array(c->n_workers, sizeof(*c->peers.sets));
     for (size_t i = 0; i < c->n_workers; i++) {
         c->workers[i] = worker_new((unsigned)i, &control_worker_ops, c);
+        c->peers.sets[c->peers.n++] = &c->workers[i]->pools;
+    }
+    /* Workers look at it when they have a snapshot, which comes by mail. */
+    for (size_t i = 0; i < c->n_workers; i++) {
+        c->workers[i]->pools.peers = &c->peers;
     }
 }
 
@@ -521,6 +548,7 @@ static void control_start(struct control *c, struct snapshot *snap)
 {
     control_arm_rotate(c, snap->settings);
     control_start_workers(c);
+    c->health = health_new(c->loop);
     control_publish(c, snap);
     c->watch = watch_new(c->loop, control_on_file_change, c);
     control_watch_files(c, NULL);
@@ -604,8 +632,15 @@ void control_free(struct control *c)
     for (size_t i = 0; i < c->n_workers; i++) {
         worker_stop(c->workers[i]);
     }
+    for (size_t i = 0; i < c->n_workers; i++) {
+        worker_free(c->workers[i]);
+    }
     c->n_workers = 0;
+    mem_free(c->peers.sets);
     mem_free(c->workers);
+    struct health *health = c->health;
+    c->health = NULL; /* messages that are still on their way find none */
+    health_free(health);
     admin_free(c->admin);
     loop_free(c->loop); /* frees the last snapshots by posted messages */
     build_world_fini(&c->world);

@@ -108,6 +108,8 @@ bool settings_check(struct node *root, struct error *err);
  * something, things that exclude each other. Called at the end of
  * settings_check; leaves out what follows from a problem told already. */
 bool settings_check_cross(const struct node *root, struct error *err);
+/* Of it: health checks and ejection of one upstream. */
+void settings_check_health(const struct node *up, struct error *err);
 /*
  * After a check: whether no problem was told of `n` or of anything in it. What
  * is not there (NULL) is sound. Later phases look at sound parts of a tree

@@ -292,6 +292,7 @@ static void settings_cross_upstream(struct settings_cross *x,
         settings_cross_balance(x, balance);
     }
     settings_cross_endpoints(x, settings_child(up, "endpoints"));
+    settings_check_health(up, x->err);
 }
 
 /* ---- references --------------------------------------------------------- */

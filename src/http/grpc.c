@@ -174,3 +174,32 @@ int grpc_status_find(const struct head *h)
     }
     return (int)n;
 }
+
+int grpc_code_find(struct str name)
+{
+    static const char *const names[] = {
+        "ok",
+        "cancelled",
+        "unknown",
+        "invalid_argument",
+        "deadline_exceeded",
+        "not_found",
+        "already_exists",
+        "permission_denied",
+        "resource_exhausted",
+        "failed_precondition",
+        "aborted",
+        "out_of_range",
+        "unimplemented",
+        "internal",
+        "unavailable",
+        "data_loss",
+        "unauthenticated",
+    };
+    for (int i = 0; i < (int)(sizeof(names) / sizeof(names[0])); i++) {
+        if (str_eq(name, str_from(names[i]))) {
+            return i;
+        }
+    }
+    return -1;
+}

@@ -31,4 +31,7 @@ int grpc_status_of_http(int http_status);
 /* grpc-status of trailers or a trailers-only head; -1 when there is none. */
 int grpc_status_find(const struct head *h);
 
+/* The number of a code by its name in lower case ("unavailable"); -1: none. */
+int grpc_code_find(struct str name);
+
 #endif

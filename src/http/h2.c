@@ -260,8 +260,10 @@ static enum fault h2_end_fault(const struct h2 *h2, const struct h2_stream *st)
     if (st->is_head_done) {
         return FAULT_TRUNCATED;
     }
-    return h2->end_fault == FAULT_BAD_RESPONSE ? FAULT_BAD_RESPONSE
-                                               : FAULT_RESET_BY_UPSTREAM;
+    const bool is_bad = h2->end_fault == FAULT_BAD_RESPONSE ||
+                        h2->end_fault == FAULT_GLITCHES ||
+                        h2->end_fault == FAULT_HEAD_TOO_LARGE;
+    return is_bad ? FAULT_BAD_RESPONSE : FAULT_RESET_BY_UPSTREAM;
 }
 
 /* The stream will move no more: what is complete is told, the rest failed. */

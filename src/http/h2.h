@@ -85,13 +85,14 @@ struct h2 {
     /* Of the next frame, as far as it came; of PRIORITY also whom it names. */
     uint8_t frame_head[13];
     uint8_t frame_head_len;
-    bool is_ending;     /* GOAWAY is queued or sent, input ignored */
-    bool is_failed;     /* is_ending, and all streams were told */
-    bool is_closing;    /* conn_close* was called */
-    bool is_final_sent; /* the GOAWAY that ends a drain */
-    bool is_blocked;    /* DATA waits for room on the conn */
-    bool is_eof;        /* the peer has said FIN */
-    bool want_capacity; /* on_capacity is owed */
+    uint8_t n_head_early; /* its bytes of earlier reads, not with nghttp2 yet */
+    bool is_ending;       /* GOAWAY is queued or sent, input ignored */
+    bool is_failed;       /* is_ending, and all streams were told */
+    bool is_closing;      /* conn_close* was called */
+    bool is_final_sent;   /* the GOAWAY that ends a drain */
+    bool is_blocked;      /* DATA waits for room on the conn */
+    bool is_eof;          /* the peer has said FIN */
+    bool want_capacity;   /* on_capacity is owed */
 };
 
 /* What h2_head.c knows of a block while it comes. */
@@ -121,6 +122,7 @@ struct h2_stream {
     struct buf out;           /* from the owner, not yet on the conn */
     nghttp2_nv *out_trailers; /* one block with its text; NULL: none */
     size_t n_out_trailers;
+    int64_t in_left;     /* of content_length, not told; -1: not announced */
     int64_t out_left;    /* of content_length; -1: not announced */
     size_t n_unconsumed; /* counted against the windows */
     uint64_t out_ms;     /* bytes of `out` moved last */
@@ -163,8 +165,7 @@ static inline bool h2_is_over(const struct h2 *h2)
 {
     return h2->is_closing || h2->is_ending || conn_is_closed(h2->codec.conn);
 }
-/* Ends the connection with GOAWAY `code`; streams are told at the turn's end.
- */
+/* GOAWAY with `code`; streams are told at the turn's end. */
 static inline void h2_end(struct h2 *h2, uint32_t code, enum fault f)
 {
     if (!h2->is_ending) {
@@ -194,7 +195,7 @@ bool h2_head_field(struct h2_stream *st,
                    struct str name,
                    struct str value,
                    bool is_sensitive);
-/* The block is complete: checks it and makes it canonical. */
+/* Checks a block that is complete and makes it canonical. */
 enum fault h2_head_finish_request(struct h2_stream *st, bool is_tls);
 enum fault h2_head_finish_response(struct h2_stream *st);
 
@@ -210,13 +211,14 @@ void h2_stream_drop_out(struct h2_stream *st);
 void h2_stream_reset(struct h2 *h2, struct h2_stream *st, uint32_t code);
 /* Tells the owner of a fault, at most once. */
 void h2_stream_fail(struct h2 *h2, struct h2_stream *st, enum fault f);
+/* How many of `len` bytes may be told; they are counted as told. */
+size_t h2_stream_take(struct h2_stream *st, size_t len);
 /* Tells everything that can be told; `is_last`: credit does not matter. */
 void h2_stream_deliver(struct h2 *h2, struct h2_stream *st, bool is_last);
 /* deliver, fault, room, and the end of st when nobody needs it. */
 void h2_stream_handle(struct h2 *h2, struct h2_stream *st);
 
 /* h2_time.c */
-/* Does what is due now. */
 void h2_time_check(struct h2 *h2);
 /* Sends the GOAWAY that ends a drain, when it is due. */
 void h2_time_drain(struct h2 *h2, uint64_t now_ms);
@@ -225,7 +227,6 @@ void h2_time_arm(struct h2 *h2);
 
 /* h2_input.c */
 void h2_input_init(nghttp2_session_callbacks *cb);
-/* Runs nghttp2's receiver over all of the bytes. */
 void h2_input_run(struct h2 *h2, const uint8_t *p, size_t len);
 
 /* h2_output.c */
@@ -241,7 +242,6 @@ void h2_output_response(struct h2 *h2,
 void h2_output_trailers(struct h2 *h2,
                         struct h2_stream *st,
                         const struct head *t);
-/* The provider has something to say again. */
 void h2_output_resume(struct h2 *h2, struct h2_stream *st);
 /* Runs nghttp2's sender until it is empty or the conn is full. */
 void h2_output_run(struct h2 *h2);

@@ -132,6 +132,20 @@ static int h2_input_on_invalid_header(nghttp2_session *session,
     return NGHTTP2_ERR_TEMPORAL_CALLBACK_FAILURE;
 }
 
+/* Straight to the owner, but for the byte that waits for END_STREAM. */
+static void h2_input_tell(struct h2_stream *st, const uint8_t *p, size_t len)
+{
+    struct stream *const s = &st->s;
+    const size_t n = h2_stream_take(st, len);
+    if (n > 0) {
+        s->n_uncredited += n;
+        s->ops->on_data(s, p, n, false);
+    }
+    if (n < len && !h2_input_is_deaf(st)) {
+        buf_append(&st->in, p + n, len - n);
+    }
+}
+
 static int h2_input_on_data(nghttp2_session *session,
                             uint8_t flags,
                             int32_t id,
@@ -153,8 +167,7 @@ static int h2_input_on_data(nghttp2_session *session,
     st->n_unconsumed += len;
     if (st->is_head_told && buf_len(&st->in) == 0 && !st->is_delivering &&
         s->n_uncredited + len <= h2->codec.limits->buffer_bytes) {
-        s->n_uncredited += len;
-        s->ops->on_data(s, p, len, false);
+        h2_input_tell(st, p, len);
         return 0;
     }
     buf_append(&st->in, p, len);
@@ -197,7 +210,11 @@ h2_input_end_response(struct h2 *h2, struct h2_stream *st, bool is_end)
         return;
     }
     st->is_head_done = !is_interim;
+    if (!is_interim && !is_end && st->head->content_length == 0) {
+        return; // It looks whole: told when END_STREAM says that it is.
+    }
     st->is_head_told = !is_interim;
+    st->in_left = is_interim ? -1 : st->head->content_length;
     st->is_in_ended = is_end;
     s->is_in_done = is_end;
     s->ops->on_head(s, st->head, is_end);
@@ -457,6 +474,19 @@ static bool h2_input_is_bad_priority(const struct h2 *h2, uint32_t id)
                         (h2_input_number(f + 9) & INT32_MAX) == id));
 }
 
+/* All frames before the one at `at` must have had their effect. False: the
+ * connection ends. */
+static bool
+h2_input_catch_up(struct h2 *h2, const uint8_t *p, size_t at, size_t *fed)
+{
+    const size_t from = *fed;
+    if (at <= from) {
+        return true;
+    }
+    *fed = at;
+    return h2_input_feed(h2, p + from, at - from);
+}
+
 /* The header of a frame is complete; `fed` bytes of `p` are with nghttp2, and
  * the frame begins at `at`. False: the connection ends. */
 static bool
@@ -465,37 +495,34 @@ h2_input_check_frame(struct h2 *h2, const uint8_t *p, size_t at, size_t *fed)
     const uint8_t *const f = h2->frame_head;
     const uint8_t type = f[3];
     const uint32_t id = h2_input_number(f + 5) & INT32_MAX;
-    const bool is_bad = h2_input_is_bad_priority(h2, id);
+    const size_t n_early = h2->n_head_early;
     h2->frame_left =
         h2_input_frame_len(h2) + INPUT_FRAME_HEAD_BYTES - h2->frame_head_len;
-    h2->frame_head_len = 0;
-    if (is_bad) {
+    h2->n_head_early = 0;
+    if (h2_input_is_bad_priority(h2, id)) {
         h2_end(h2, NGHTTP2_PROTOCOL_ERROR, FAULT_BAD_REQUEST);
         return false;
     }
+    h2->frame_head_len = 0;
     if (type == NGHTTP2_HEADERS && id > h2->last_id) {
         h2->last_id = id;
-        return true;
-    }
-    if (type != NGHTTP2_HEADERS && type != NGHTTP2_DATA) {
-        return true;
-    }
-    // All frames before this one must have had their effect.
-    if (at > *fed) {
-        const size_t len = at - *fed;
-        p += *fed;
-        *fed = at;
-        if (!h2_input_feed(h2, p, len)) {
+    } else if (type == NGHTTP2_HEADERS || type == NGHTTP2_DATA) {
+        if (!h2_input_catch_up(h2, p, at, fed)) {
+            return false;
+        }
+        if (h2_input_is_late(h2, id)) {
+            h2_end(h2, NGHTTP2_STREAM_CLOSED, FAULT_BAD_REQUEST);
             return false;
         }
     }
-    if (h2_input_is_late(h2, id)) {
-        h2_end(h2, NGHTTP2_STREAM_CLOSED, FAULT_BAD_REQUEST);
-        return false;
-    }
-    return true;
+    return h2_input_feed(h2, f, n_early);
 }
 
+/*
+ * The header of a frame goes to nghttp2 in one piece, whenever its bytes come:
+ * nghttp2 1.52 counts each piece of one as a CONTINUATION frame of its own, and
+ * a peer would be too much for it whose segments are small.
+ */
 void h2_input_run(struct h2 *h2, const uint8_t *p, size_t len)
 {
     size_t fed = 0;
@@ -518,5 +545,7 @@ void h2_input_run(struct h2 *h2, const uint8_t *p, size_t len)
             begin = at;
         }
     }
-    (void)h2_input_feed(h2, p + fed, len - fed);
+    if (h2_input_catch_up(h2, p, begin, &fed)) {
+        h2->n_head_early = h2->frame_head_len;
+    }
 }

@@ -18,6 +18,7 @@ struct h2_stream *h2_stream_new(struct h2 *h2)
     st->s.codec = k;
     st->s.is_first = k->n_requests == 0;
     st->is_server = k->is_server;
+    st->in_left = -1;
     st->out_left = -1;
     buf_init(&st->in, &k->loop->bufs);
     buf_init(&st->out, &k->loop->bufs);
@@ -126,8 +127,24 @@ static void h2_stream_tell_head(struct h2_stream *st)
     const bool is_end =
         st->is_in_ended && buf_len(&st->in) == 0 && st->trailers == NULL;
     st->is_head_told = true;
+    st->in_left = st->head->content_length;
     s->is_in_done = is_end;
     s->ops->on_head(s, st->head, is_end);
+}
+
+/* The last byte of an announced length waits for END_STREAM: only then is the
+ * message known to be no longer (R-H2-6), and the other side must not take it
+ * for whole before. */
+size_t h2_stream_take(struct h2_stream *st, size_t len)
+{
+    if (st->in_left < 0) {
+        return len;
+    }
+    if (len > 0 && (uint64_t)st->in_left <= len && !st->is_in_ended) {
+        len--;
+    }
+    st->in_left -= (int64_t)len;
+    return len;
 }
 
 static void
@@ -139,7 +156,11 @@ h2_stream_tell_data(struct h2 *h2, struct h2_stream *st, bool is_last)
            (is_last || s->n_uncredited < most)) {
         const struct str piece = buf_peek(&st->in);
         const size_t room = is_last ? piece.len : most - s->n_uncredited;
-        const size_t len = piece.len < room ? piece.len : room;
+        const size_t len =
+            h2_stream_take(st, piece.len < room ? piece.len : room);
+        if (len == 0) {
+            break;
+        }
         const bool is_end =
             st->is_in_ended && st->trailers == NULL && len == buf_len(&st->in);
         s->n_uncredited += len;

@@ -413,3 +413,15 @@ enum fault uri_host(struct arena *arena,
                   : str_sub(*authority, 0, name.len);
     return FAULT_NONE;
 }
+
+bool uri_has_encoded_slash(struct str path)
+{
+    for (size_t i = 0; i + 2 < path.len; i++) {
+        if (path.p[i] == '%' &&
+            ((path.p[i + 1] == '2' && path.p[i + 2] == 'F') ||
+             (path.p[i + 1] == '5' && path.p[i + 2] == 'C'))) {
+            return true;
+        }
+    }
+    return false;
+}

@@ -45,6 +45,9 @@ enum fault uri_absolute(struct str target,
                         struct str *scheme,
                         struct str *authority,
                         struct str *rest);
+/* "%2F" or "%5C" in a canonical path: the parser lets these pass when any route
+ * does, and each route decides. */
+bool uri_has_encoded_slash(struct str path);
 /*
  * Path for matching: parameters (";...") of each segment stripped. Returns
  * `path` itself when there are none.

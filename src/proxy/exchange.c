@@ -12,6 +12,7 @@
 #include "base/metric.h"
 #include "http/grpc.h"
 #include "http/hop.h"
+#include "http/uri.h"
 #include "http/websocket.h"
 #include "proxy/filter.h"
 
@@ -141,19 +142,6 @@ static bool exchange_admit(struct exchange *x)
     return true;
 }
 
-/* The codec lets these pass when any route does; each route decides. */
-static bool exchange_has_encoded_slash(struct str path)
-{
-    for (size_t i = 0; i + 2 < path.len; i++) {
-        if (path.p[i] == '%' &&
-            ((path.p[i + 1] == '2' && path.p[i + 2] == 'F') ||
-             (path.p[i + 1] == '5' && path.p[i + 2] == 'C'))) {
-            return true;
-        }
-    }
-    return false;
-}
-
 static bool exchange_is_websocket_ok(const struct exchange *x)
 {
     return !x->h->is_websocket || x->route->is_websocket_allowed;
@@ -178,7 +166,7 @@ static enum fault exchange_forbidden(const struct exchange *x)
         return FAULT_BODY_TOO_LARGE;
     }
     if (!x->route->is_encoded_slash_allowed &&
-        exchange_has_encoded_slash(x->h->path)) {
+        uri_has_encoded_slash(x->h->path)) {
         return FAULT_BAD_TARGET;
     }
     return FAULT_NONE;
@@ -289,10 +277,12 @@ void exchange_fail(struct exchange *x, enum fault f, struct str detail)
     if (detail.p != NULL) {
         x->detail = arena_copy(&x->arena, detail);
     }
+    outcome_fault(x, f);
     exchange_attempt_end(x, row->blame == BLAME_UPSTREAM);
     if (retry_try(x, f)) {
         return;
     }
+    f = outcome_told(x, f);
     x->fault = f;
     if (x->is_head_sent) {
         forward_cut(x, f);
@@ -319,6 +309,9 @@ static enum fault exchange_overdue(const struct exchange *x, uint64_t now_ms)
     if (x->response_ms != 0 && !x->is_head_sent && now_ms >= x->response_ms) {
         return FAULT_RESPONSE_TIMEOUT;
     }
+    if (x->queue_ms != 0 && now_ms >= x->queue_ms) {
+        return FAULT_QUEUE_TIMEOUT;
+    }
     if (now_ms < x->active_ms + x->idle_timeout_ms) {
         return FAULT_NONE;
     }
@@ -329,6 +322,9 @@ static void exchange_on_timer(struct timer *t)
 {
     struct exchange *x = CONTAINER_OF(t, struct exchange, timer);
     const enum fault f = exchange_overdue(x, x->w->loop->now_ms);
+    if (f == FAULT_QUEUE_TIMEOUT) {
+        slot_count(&x->up->slot->n_queue_failures);
+    }
     if (f != FAULT_NONE) {
         exchange_fail(x, f, STR_NONE);
         return;
@@ -344,6 +340,9 @@ void exchange_arm(struct exchange *x)
     }
     if (x->response_ms != 0 && !x->is_head_sent && x->response_ms < at_ms) {
         at_ms = x->response_ms;
+    }
+    if (x->queue_ms != 0 && x->queue_ms < at_ms) {
+        at_ms = x->queue_ms;
     }
     timer_arm(&x->w->loop->wheel, &x->timer, at_ms);
 }
@@ -381,7 +380,9 @@ void exchange_finish(struct exchange *x)
     x->is_finished = true;
     x->step = STEP_FINISH;
     x->end_us = loop_clock_us();
+    outcome_answer(x);
     exchange_attempt_end(x, false);
+    retry_end(x);
     filter_done(x);
     access_log_write(x);
     exchange_count(x);

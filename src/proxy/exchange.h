@@ -62,6 +62,7 @@ struct exchange {
     const struct endpoint *ep;
     struct balance_pick pick;
     struct pool_request pool_request;
+    struct queue_ticket *ticket; /* while it waits for an endpoint; or NULL */
     struct forward upload;
     struct forward download;
     struct buf replay; /* the body so far, while a retry may need it */
@@ -73,6 +74,7 @@ struct exchange {
     struct timer timer;
     uint64_t deadline_ms; /* of the call (grpc-timeout); 0: none */
     uint64_t response_ms; /* when the response head is due; 0: not yet */
+    uint64_t queue_ms;    /* how long it waits for a place; 0: it does not */
     uint64_t active_ms;   /* when bytes last moved */
     uint32_t idle_timeout_ms;
     enum fault fault;
@@ -88,7 +90,10 @@ struct exchange {
     uint64_t end_us; /* the clock itself, not that of the turn */
     int status;
     int grpc_status;
+    int answer_status;    /* of the endpoint's final head; 0: none came */
     bool is_attempt_open; /* counted on the scoreboard */
+    bool is_retrying;     /* counted in the retry budget */
+    bool is_turn;         /* of the ticket */
     bool is_head_sent;    /* a final head went to the client */
     bool is_head_up_sent; /* the request's head went to the upstream */
     bool is_tunnel;
@@ -154,6 +159,19 @@ void forward_cut(struct exchange *x, enum fault f);
 /* retry.c */
 /* True when another attempt is allowed for this fault; makes it. */
 bool retry_try(struct exchange *x, enum fault f);
+/* The same for a gRPC answer of one block (RFC 9113 has no name for it; gRPC:
+ * Trailers-Only) whose code the upstream's settings say to retry. */
+bool retry_answer(struct exchange *x, const struct head *h);
+/* The exchange ends: it counts no more as a retry. */
+void retry_end(struct exchange *x);
+
+/* outcome.c: what an attempt says about the health of its endpoint. Called
+ * before exchange_attempt_end. */
+void outcome_fault(struct exchange *x, enum fault f);
+void outcome_answer(struct exchange *x);
+/* What the client is told: no connection where no endpoint is up at all is
+ * "no endpoint" (503), not a bad gateway. */
+enum fault outcome_told(const struct exchange *x, enum fault f);
 
 /* reply.c: answers of the gateway itself. Each ends the exchange. */
 void reply_fault(struct exchange *x, enum fault f);

@@ -94,6 +94,8 @@ static void forward_upload_done(struct exchange *x)
     }
 }
 
+static void forward_start(struct exchange *x);
+
 void forward_pass_upload(struct exchange *x,
                          const uint8_t *p,
                          size_t len,
@@ -104,7 +106,8 @@ void forward_pass_upload(struct exchange *x,
         forward_keep(x, p, len);
     }
     if (x->us == NULL || !x->is_head_up_sent) {
-        return; /* forward_begin sends what was kept */
+        forward_start(x); /* sends what was kept */
+        return;
     }
     if (!x->us->is_out_done && (len > 0 || is_end)) {
         stream_send_data(x->us, p, len, is_end);
@@ -147,6 +150,7 @@ void forward_pass_upload_trailers(struct exchange *x, struct head *trailers)
     x->upload.is_done = true;
     x->trailers = trailers;
     if (x->us == NULL || !x->is_head_up_sent) {
+        forward_start(x);
         return;
     }
     if (forward_wants_trailers(x)) {
@@ -230,10 +234,17 @@ static void forward_send_kept(struct exchange *x)
     forward_credit(&x->upload, x->cs, x->us);
 }
 
-void forward_begin(struct exchange *x, struct codec *k)
+/*
+ * Sends the request as far as it came, once there is an upstream. A body of
+ * length 0 is announced by its head: that must not go before the end came, or
+ * an HTTP/1.1 backend takes a request for whole which is malformed (R-H2-6).
+ */
+static void forward_start(struct exchange *x)
 {
     struct head out;
-    x->us = codec_open(k, &forward_upstream_ops, x, &x->arena);
+    if (x->us == NULL || (x->h->content_length == 0 && !x->upload.is_done)) {
+        return;
+    }
     if (!forward_make_head(x, &out)) {
         exchange_fail(x, FAULT_HEAD_TOO_LARGE, STR_NONE);
         return;
@@ -249,6 +260,13 @@ void forward_begin(struct exchange *x, struct codec *k)
     if (x->upload.is_done) {
         forward_upload_done(x);
     }
+}
+
+void forward_begin(struct exchange *x, struct codec *k)
+{
+    x->us = codec_open(k, &forward_upstream_ops, x, &x->arena);
+    x->answer_status = 0;
+    forward_start(x);
 }
 
 /* Set-Cookie for a minted key, or for the endpoint that was chosen. */
@@ -338,6 +356,7 @@ static void forward_begin_tunnel(struct exchange *x, struct head *h)
         return;
     }
     x->is_tunnel = true;
+    x->answer_status = 101;
     x->upload.is_done = false;
     x->response = h;
     x->status = 101;
@@ -367,6 +386,7 @@ void forward_pass_response(struct exchange *x, struct head *h)
 static void
 forward_send_response(struct exchange *x, struct head *h, bool is_end)
 {
+    x->answer_status = h->status;
     if (!forward_edit_response(x, h)) {
         return;
     }
@@ -389,6 +409,9 @@ static void forward_on_head(struct stream *s, struct head *h, bool is_end)
             hop_response(h);
             stream_send_head(x->cs, h, false);
         }
+        return;
+    }
+    if (is_end && retry_answer(x, h)) {
         return;
     }
     forward_send_response(x, h, is_end);

@@ -106,11 +106,17 @@ static bool reply_add_allow(const struct exchange *x, struct head *h)
                     x->allow.p != NULL ? x->allow : all);
 }
 
-static bool
-reply_add_for_status(const struct exchange *x, struct head *h, int status)
+/* Clients that were refused together shall not come back together. */
+static struct str reply_retry_after(struct exchange *x)
+{
+    static const char *const seconds[] = {"1", "2", "3"};
+    return str_from(seconds[loop_random(x->w->loop) % 3]);
+}
+
+static bool reply_add_for_status(struct exchange *x, struct head *h, int status)
 {
     if (status == 503) {
-        return reply_add(h, NAME_RETRY_AFTER, STR("1"));
+        return reply_add(h, NAME_RETRY_AFTER, reply_retry_after(x));
     }
     return status != 405 || reply_add_allow(x, h);
 }

@@ -34,7 +34,7 @@ struct route_table {
     size_t regex_max;
 };
 
-static size_t route_n_conditions(const struct route *r)
+size_t route_n_conditions(const struct route *r)
 {
     return (r->n_methods > 0) + r->n_headers + (r->n_listener_ids > 0);
 }
@@ -226,7 +226,7 @@ size_t route_table_regex_max(const struct route_table *t)
     return t->regex_max;
 }
 
-static bool route_has_method(const struct route *r, struct str method)
+bool route_has_method(const struct route *r, struct str method)
 {
     for (size_t i = 0; i < r->n_methods; i++) {
         if (str_eq(r->methods[i], method)) {
@@ -236,7 +236,7 @@ static bool route_has_method(const struct route *r, struct str method)
     return r->n_methods == 0;
 }
 
-static bool route_has_listener(const struct route *r, unsigned id)
+bool route_has_listener(const struct route *r, unsigned id)
 {
     for (size_t i = 0; i < r->n_listener_ids; i++) {
         if (r->listener_ids[i] == id) {
@@ -246,8 +246,8 @@ static bool route_has_listener(const struct route *r, unsigned id)
     return r->n_listener_ids == 0;
 }
 
-static bool route_header_fits(const struct route_header_match *hm,
-                              const struct route_match *m)
+bool route_header_fits(const struct route_header_match *hm,
+                       const struct route_match *m)
 {
     const struct field *f = head_find_name(m->head, hm->name);
     if (f == NULL || hm->is_absent) {

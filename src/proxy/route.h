@@ -124,6 +124,13 @@ struct route_match {
 const struct route *route_find(const struct route_table *t,
                                const struct route_match *m,
                                enum fault *f);
+/* Single conditions of a route. The number of conditions decides between
+ * routes of one path. */
+bool route_has_method(const struct route *r, struct str method);
+bool route_has_listener(const struct route *r, unsigned id);
+bool route_header_fits(const struct route_header_match *hm,
+                       const struct route_match *m);
+size_t route_n_conditions(const struct route *r);
 /* Adds the methods of a route to a list for the Allow field. */
 void route_allow(const struct route *r, struct arena *arena, struct str *allow);
 /* The upstream of a route: its own, or one of the split by `random`. */

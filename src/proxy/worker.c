@@ -297,6 +297,10 @@ void worker_stop(struct worker *w)
 {
     loop_stop(w->loop);
     CHECK(pthread_join(w->thread, NULL) == 0);
+}
+
+void worker_free(struct worker *w)
+{
     loop_free(w->loop);
     regex_scratch_free(w->scratch);
     mem_free(w->listener_counts);
@@ -307,6 +311,13 @@ void worker_stop(struct worker *w)
  * Shaped as a UUID (version 4 variant bits), but counted up from a random
  * start with a mixer: unique per worker without a call to the kernel.
  */
+void worker_tell_failing(struct worker *w, struct slot *slot)
+{
+    if (w->owner_ops->on_failing != NULL) {
+        w->owner_ops->on_failing(w, slot);
+    }
+}
+
 struct str worker_request_id(struct worker *w, char dst[static 37])
 {
     static const char hex[] = "0123456789abcdef";

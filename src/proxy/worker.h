@@ -27,6 +27,9 @@ struct worker_owner_ops {
     void (*on_snapshot_left)(struct worker *w, struct snapshot *snap);
     /* Draining is over: no client is left. */
     void (*on_drained)(struct worker *w);
+    /* Requests to the endpoint of this slot fail in a row; the slot is pinned
+     * during the call and until on_snapshot_left. NULL: nobody cares. */
+    void (*on_failing)(struct worker *w, struct slot *slot);
 };
 
 struct worker {
@@ -63,9 +66,14 @@ void worker_post_snapshot(struct worker *w, struct snapshot *snap);
 /* Control thread: stop accepting, finish what runs, then on_drained. The limit
  * is the snapshot's drain_timeout_ms. */
 void worker_post_drain(struct worker *w);
-/* Control thread: ends the thread at once, closing everything, and frees. */
+/* Control thread: ends the thread at once, closing everything. Other workers
+ * may still send it mail. */
 void worker_stop(struct worker *w);
+/* Control thread: frees a stopped worker, when all of them are stopped. */
+void worker_free(struct worker *w);
 
+/* An endpoint fails its requests (called by outcome.c). */
+void worker_tell_failing(struct worker *w, struct slot *slot);
 /* Pins for those who hold on to a snapshot across turns. */
 void worker_pin(struct worker *w, struct snapshot *snap);
 void worker_unpin(struct worker *w, struct snapshot *snap);

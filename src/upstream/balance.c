@@ -1,11 +1,10 @@
 /*
  * balance: the registry of the policies, and a pick from start to end: the
- * policy, the fallback for requests without a key, and failing open when
- * everything is down. Built on the control thread, immutable then; picks run
+ * policy, the fallback for requests without a key, slow start, and failing open
+ * when too few are up. Built on the control thread, immutable then; picks run
  * on workers and write nothing but the pick and its cursor.
- * Invariant: an index that leaves here was usable a moment ago. Workers do not
- * wait for each other, so a cap may be overrun by as many requests as there
- * are other workers; who needs it exact counts in the queue.
+ * Invariant: an index that leaves here was usable a moment ago. Whoever takes
+ * it counts itself in (slot_take_place), which may fail: then picks again.
  */
 #include "upstream/balance.h"
 
@@ -123,9 +122,10 @@ void balance_free(struct balance *b)
     mem_free(b);
 }
 
-static bool balance_is_down(const struct balance_endpoint *ep)
+/* Too few are up: down is no bar then. Asked only where it matters. */
+static bool balance_is_panic(const struct balance_pick *p)
 {
-    return atomic_load_explicit(&ep->slot->is_down, memory_order_relaxed);
+    return p->upstream != NULL && slot_is_panic(p->upstream);
 }
 
 bool balance_may_stay(const struct balance_endpoint *eps,
@@ -133,7 +133,7 @@ bool balance_may_stay(const struct balance_endpoint *eps,
                       const struct balance_pick *p)
 {
     const struct balance_endpoint *ep = &eps[i];
-    if (balance_is_down(ep) && !p->is_panic) {
+    if (slot_is_down(ep->slot) && !balance_is_panic(p)) {
         return false;
     }
     if (ep->max_requests > 0 && slot_in_flight(ep->slot) >= ep->max_requests) {
@@ -259,14 +259,16 @@ int balance_choose(const struct balance_candidates *c,
     return balance_choose_within(&looser, eps, n, p);
 }
 
-static bool balance_is_all_down(const struct balance *b)
+bool balance_is_full(const struct balance *b, const struct balance_pick *p)
 {
     for (size_t i = 0; i < b->n; i++) {
-        if (b->eps[i].weight > 0 && !balance_is_down(&b->eps[i])) {
-            return false;
+        const struct balance_endpoint *ep = &b->eps[i];
+        if (ep->weight > 0 && ep->max_requests > 0 &&
+            (p->is_panic || !slot_is_down(ep->slot))) {
+            return true;
         }
     }
-    return true;
+    return false;
 }
 
 static int balance_ask(const struct balance *b, struct balance_pick *p)
@@ -283,22 +285,55 @@ static int balance_ask(const struct balance *b, struct balance_pick *p)
     return i;
 }
 
+/*
+ * `first` is in slow start: it is taken with the chance that its share gives
+ * it, else the policy is asked for another one. With a key the key decides, so
+ * that each key moves to the endpoint once, sooner or later. When all of them
+ * decline, it is the first one.
+ */
+static int balance_choose_slowly(const struct balance *b,
+                                 struct balance_pick *p,
+                                 int first)
+{
+    const unsigned n_tried = p->n_tried;
+    /* Other bits than those that the policies draw from. */
+    uint64_t bits = sample_mix((p->has_hash ? p->hash : p->random) ^
+                               UINT64_C(0x736c6f777374));
+    int i = first;
+    while (i != BALANCE_NONE &&
+           sample_range(bits, VITALS_SHARE) < slot_held_back(b->eps[i].slot)) {
+        if (p->n_tried == BALANCE_TRIED_MAX) {
+            i = BALANCE_NONE;
+            break;
+        }
+        p->tried[p->n_tried++] = i;
+        bits = sample_mix(bits);
+        i = balance_ask(b, p);
+    }
+    p->n_tried = n_tried;
+    if (i != first) {
+        p->why = "slow_start";
+    }
+    return i == BALANCE_NONE ? first : i;
+}
+
 int balance_pick(const struct balance *b, struct balance_pick *p)
 {
-    p->is_panic = false;
+    p->is_panic = balance_is_panic(p);
     p->why = "none";
     if (b->n == 0) {
         return BALANCE_NONE;
     }
     int i = balance_ask(b, p);
-    if (i == BALANCE_NONE && balance_is_all_down(b)) {
-        /* Probes that fail everywhere say more about the probes. */
-        p->is_panic = true;
-        i = balance_ask(b, p);
-        p->why = "panic";
+    if (i != BALANCE_NONE && !p->is_panic &&
+        slot_held_back(b->eps[i].slot) > 0) {
+        i = balance_choose_slowly(b, p, i);
     }
     if (i == BALANCE_NONE) {
         p->why = "none";
+    } else if (p->is_panic) {
+        /* Health that fails everywhere says more about the checks. */
+        p->why = "panic";
     }
     return i;
 }

@@ -30,8 +30,8 @@ struct balance_endpoint {
 
 struct balance_settings {
     uint32_t bounded_load_percent; /* 0: off; 125: at most 1.25x the mean */
-    uint32_t table_size;           /* maglev, rounded up to a prime; 0: 65537 */
-    uint32_t ring_points;          /* ring_hash: per unit of weight; 0: 160 */
+    uint32_t table_size;  /* maglev, rounded up to a prime; 0: enough */
+    uint32_t ring_points; /* ring_hash: per unit of weight; 0: 160 */
     uint64_t seed;
 };
 
@@ -46,12 +46,14 @@ struct balance_pick {
     uint64_t hash;
     uint64_t random; /* fresh for each pick */
     struct balance_cursor *cursor;
-    const struct slot *upstream;  /* in_flight of all: for bounded load */
+    const struct slot *upstream;  /* in_flight of all: for bounded load; and
+                                     whether too few are up (is_panic) */
     int tried[BALANCE_TRIED_MAX]; /* indices that must not be chosen again */
     unsigned n_tried;
-    bool is_panic;   /* set by balance_pick: all are down, so down is no bar */
+    bool is_panic;   /* out: too few are up, so down is no bar */
     const char *why; /* out: a word for the access log: "round_robin",
-                        "maglev", "maglev_bounded", "fallback", "panic" ... */
+                        "maglev", "maglev_bounded", "fallback",
+                        "slow_start", "panic" ... */
 };
 
 struct balance_ops {
@@ -93,9 +95,14 @@ const struct balance_ops *balance_find(struct str name);
 struct str balance_names(void);
 /*
  * Worker. Index of the endpoint, or BALANCE_NONE. Never one that was tried,
- * has weight 0, is over its cap, or is down (all down: fails open, "panic").
+ * has weight 0, is over its cap, or is down (unless the upstream's slot says
+ * that too few are up: fails open, "panic").
  */
 int balance_pick(const struct balance *b, struct balance_pick *p);
+
+/* Would an endpoint be chosen if it had a place free? Then waiting makes sense,
+ * after balance_pick found none. */
+bool balance_is_full(const struct balance *b, const struct balance_pick *p);
 
 /* For policies: may endpoint i be chosen? */
 bool balance_is_usable(const struct balance_endpoint *eps,

@@ -319,3 +319,31 @@ bool hash_key_compute(const struct hash_key *key,
                 : hash_key_streamed(values, key->n_parts, key->seed);
     return true;
 }
+
+struct str hash_key_part_text(const struct hash_part *part, struct arena *arena)
+{
+    const struct hash_key_word *word = &hash_key_words[part->kind];
+    return arena_print(arena, "%s%s%.*s", word->text, word->has_name ? ":" : "",
+                       STR_ARG(part->name));
+}
+
+struct str hash_key_part_value(const struct hash_part *part,
+                               const struct hash_input *in,
+                               struct arena *arena)
+{
+    char port[2];
+    char text[ADDR_TEXT_MAX];
+    switch (part->kind) {
+    case HASH_SOURCE_IP:
+        return arena_copy(arena, str_from(addr_print_host(in->source, text)));
+    case HASH_DESTINATION_IP:
+        return arena_copy(arena,
+                          str_from(addr_print_host(in->destination, text)));
+    case HASH_SOURCE_PORT:
+        return arena_print(arena, "%u", addr_port(in->source));
+    case HASH_DESTINATION_PORT:
+        return arena_print(arena, "%u", addr_port(in->destination));
+    default:
+        return hash_key_value(part, in, port);
+    }
+}

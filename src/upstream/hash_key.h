@@ -72,6 +72,14 @@ bool hash_key_add(struct hash_key *key, struct str text, struct error *err);
 bool hash_key_compute(const struct hash_key *key,
                       const struct hash_input *in,
                       uint64_t *hash);
+/* For people: a part as the conf file spells it ("cookie:id"), and its value in
+ * a request, addresses as text; p NULL: the request has none. Both in `arena`.
+ */
+struct str hash_key_part_text(const struct hash_part *part,
+                              struct arena *arena);
+struct str hash_key_part_value(const struct hash_part *part,
+                               const struct hash_input *in,
+                               struct arena *arena);
 /* The negotiated application protocol of a request, for HASH_PROTOCOL. */
 struct str hash_key_protocol(const struct head *h);
 

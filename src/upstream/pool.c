@@ -11,38 +11,7 @@
 #include "base/log.h"
 #include "base/mem.h"
 #include "base/metric.h"
-
-struct pool {
-    struct pool_set *set;
-    struct slot *slot;
-    struct list idle;        /* pool_conn: HTTP/1.1, free; newest first */
-    struct list multiplexed; /* pool_conn: HTTP/2 */
-    struct list others;      /* pool_conn: connecting, or busy HTTP/1.1 */
-    struct list waiting;     /* pool_request */
-    uint32_t n_idle;
-    uint32_t n_waiting;
-    uint32_t n_connecting; /* those for the waiting list, not fresh ones */
-    uint32_t n_conns;
-    uint32_t n_keep_alive_max;
-    bool is_shared;        /* HTTP/2, or may be: one connection serves many */
-    struct deferred serve; /* hands connections out at the end of the turn */
-};
-
-struct pool_conn {
-    struct list node;     /* in one of the lists of its pool */
-    struct list set_node; /* in set->conns */
-    struct pool *pool;    /* NULL: retired */
-    struct pool_set *set;
-    struct conn *conn;
-    struct codec *codec;        /* NULL while connecting */
-    struct pool_request *fresh; /* the one request it was made for */
-    struct timer idle_timer;
-    enum upstream_protocol protocol;
-    const struct codec_limits *limits;
-    uint32_t keep_alive_idle_ms;
-    bool is_fresh; /* never shared */
-    bool is_idle;  /* in pool->idle */
-};
+#include "upstream/pool_line.h"
 
 static void pool_conn_detach(struct pool_conn *pc)
 {
@@ -56,18 +25,41 @@ static void pool_conn_detach(struct pool_conn *pc)
         pc->is_idle = false;
     }
     p->n_conns--;
-    atomic_fetch_sub_explicit(&p->slot->n_conns, 1, memory_order_relaxed);
+    slot_give_place(&p->slot->n_conns);
+    queue_wake(p->slot->queue);
     pc->pool = NULL;
 }
 
-static void pool_conn_free(struct pool_conn *pc)
+static void pool_serve_later(struct pool *p);
+
+/* The descriptor is closed: now the place may be another's. */
+static void pool_conn_on_gone(struct deferred *d)
 {
-    loop_disarm(pc->set->loop, &pc->idle_timer);
+    struct pool_conn *pc = CONTAINER_OF(d, struct pool_conn, gone);
+    struct pool *p = pc->pool;
     pool_conn_detach(pc);
     list_remove(&pc->set_node);
     pc->set->n_conns--;
     metric_sub(pc->set->loop->metrics, METRIC_UPSTREAM_CONNS, 1);
+    pool_serve_later(p);
     mem_free(pc);
+}
+
+/* The conn is about to die: it can serve nobody any more. */
+static void pool_conn_end(struct pool_conn *pc)
+{
+    struct pool *p = pc->pool;
+    loop_disarm(pc->set->loop, &pc->idle_timer);
+    pc->conn = NULL;
+    pc->codec = NULL;
+    pc->fresh = NULL;
+    if (p != NULL) {
+        list_remove(&pc->node);
+        list_push_back(&p->others, &pc->node);
+        p->n_idle -= pc->is_idle ? 1 : 0;
+        pc->is_idle = false;
+    }
+    loop_defer(pc->set->loop, &pc->gone);
 }
 
 /* Leaves the waiting list. */
@@ -75,7 +67,11 @@ static void pool_request_unlink(struct pool_request *r)
 {
     if (list_is_linked(&r->node)) {
         list_remove(&r->node);
-        r->pool->n_waiting--;
+        if (r->want_fresh) {
+            r->pool->n_fresh--;
+        } else {
+            r->pool->n_waiting--;
+        }
     }
     r->pool = NULL;
     if (r->own != NULL) {
@@ -157,7 +153,7 @@ static void pool_conn_on_idle_timer(struct timer *t)
 /* Something came free: the waiting are served at the end of the turn. */
 static void pool_serve_later(struct pool *p)
 {
-    if (p != NULL && p->n_waiting > 0) {
+    if (p != NULL && p->n_waiting + p->n_fresh > 0) {
         loop_defer(p->set->loop, &p->serve);
     }
 }
@@ -167,7 +163,8 @@ static bool pool_conn_is_kept(const struct pool_conn *pc)
 {
     const struct pool *p = pc->pool;
     return p != NULL && !pc->is_fresh &&
-           (p->n_waiting > 0 || !pc->set->is_draining);
+           (p->n_waiting > 0 ||
+            (!pc->set->is_draining && !pool_line_is_wanted(p)));
 }
 
 /* An HTTP/1.1 connection is free, or an HTTP/2 one has room. */
@@ -235,12 +232,11 @@ static void pool_conn_on_codec_closed(struct codec *k, enum conn_end end)
     struct pool_conn *pc = k->owner;
     struct pool *p = pc->pool;
     const bool is_settled = k->is_settled;
-    pool_conn_free(pc);
+    pool_conn_end(pc);
     if (p != NULL && !is_settled && list_is_empty(&p->multiplexed)) {
         pool_fail_waiting(p, FAULT_CONNECT_FAILED,
                           "the connection ended before SETTINGS came");
     }
-    pool_serve_later(p);
 }
 
 static void pool_conn_on_stream(struct codec *k, struct stream *s)
@@ -335,23 +331,21 @@ static void pool_conn_on_closed(struct conn *c, enum conn_end end)
                                                : FAULT_CONNECT_FAILED;
     conn_end_text(c, why, sizeof(why));
     struct pool_request *fresh = pc->fresh;
-    const bool is_fresh = pc->is_fresh;
     if (end != CONN_CLOSED_BY_US) {
         metric_add(c->loop->metrics, METRIC_UPSTREAM_CONNECT_FAILED, 1);
     }
-    if (p != NULL && !is_fresh && !c->is_ready) {
+    if (p != NULL && !pc->is_fresh && !c->is_ready) {
         p->n_connecting--;
     }
     if (fresh != NULL) {
         fresh->own = NULL; /* it must not look for a connection that is gone */
     }
-    pool_conn_free(pc);
+    pool_conn_end(pc);
     if (fresh != NULL) {
         pool_fail(fresh, f, why);
-    } else if (p != NULL && !is_fresh) {
+    } else if (p != NULL && !pc->is_fresh) {
         pool_fail_waiting(p, f, why);
     }
-    pool_serve_later(p);
 }
 
 static const struct conn_ops pool_conn_ops = {
@@ -367,11 +361,7 @@ static void pool_conn_on_connect_timer(struct conn *c)
     conn_close(c, CONN_TIMED_OUT);
 }
 
-static uint32_t pool_n_conns_max(const struct endpoint *ep)
-{
-    return ep->max_conns != 0 ? ep->max_conns : ep->upstream->n_conns_max;
-}
-
+/* The caller has taken the place. */
 static void pool_connect(struct pool *p,
                          const struct endpoint *ep,
                          struct pool_request *fresh)
@@ -391,13 +381,13 @@ static void pool_connect(struct pool *p,
     } else {
         p->n_connecting++;
     }
+    pc->gone.fn = pool_conn_on_gone;
     timer_init(&pc->idle_timer, pool_conn_on_idle_timer);
     list_push_back(&p->others, &pc->node);
     list_push_back(&p->set->conns, &pc->set_node);
     p->n_conns++;
     p->set->n_conns++;
-    atomic_fetch_add_explicit(&p->slot->n_conns, 1, memory_order_relaxed);
-    atomic_fetch_add_explicit(&p->slot->n_connects, 1, memory_order_relaxed);
+    slot_count(&p->slot->n_connects);
     metric_add(loop->metrics, METRIC_UPSTREAM_CONNS, 1);
     metric_add(loop->metrics, METRIC_UPSTREAM_CONNS_TOTAL, 1);
     pc->conn = conn_connect(loop, &ep->addr, ep->tls, &pool_conn_ops, pc);
@@ -407,6 +397,8 @@ static void pool_connect(struct pool *p,
     conn_set_timer(pc->conn, up->connect_timeout_ms,
                    pool_conn_on_connect_timer);
 }
+
+static void pool_on_turn(void *owner);
 
 /* Is there an HTTP/2 connection that has not told yet how much it takes? */
 static bool pool_is_unsettled(const struct pool *p)
@@ -422,23 +414,54 @@ static bool pool_is_unsettled(const struct pool *p)
     return false;
 }
 
-/*
- * Makes as many connections as the waiting requests need. The endpoint is that
- * of the request which waits longest: its snapshot is pinned.
- */
+/* A shared connection that is full now, but will have room. */
+static bool pool_has_shared(const struct pool *p)
+{
+    struct list *it;
+    struct list *tmp;
+    list_for_each (it, tmp, &p->multiplexed) {
+        if (!CONTAINER_OF(it, struct pool_conn, node)->codec->is_draining) {
+            return true;
+        }
+    }
+    return false;
+}
+
+/* For whom a connection is needed next; NULL: for nobody. The endpoint is that
+ * of the request which waits longest: its snapshot is pinned. */
+static struct pool_request *pool_needs(const struct pool *p)
+{
+    struct list *first = list_first(&p->fresh);
+    if (first != NULL) {
+        return CONTAINER_OF(first, struct pool_request, node);
+    }
+    first = list_first(&p->waiting);
+    if (first == NULL || pool_is_unsettled(p) ||
+        p->n_connecting >= (p->is_shared ? 1 : p->n_waiting)) {
+        return NULL;
+    }
+    struct pool_request *r = CONTAINER_OF(first, struct pool_request, node);
+    return p->is_shared && pool_has_shared(p) &&
+                   !pool_line_is_open(p, r->ep->n_conns_max)
+               ? NULL
+               : r;
+}
+
+/* Makes as many connections as the waiting requests need. */
 static void pool_connect_more(struct pool *p)
 {
-    struct list *first = list_first(&p->waiting);
-    if (first == NULL || pool_is_unsettled(p)) {
-        return;
+    struct pool_request *r;
+    while ((r = pool_needs(p)) != NULL) {
+        if (!pool_line_take(p, r->ep->n_conns_max, pool_on_turn)) {
+            return;
+        }
+        if (r->want_fresh) {
+            list_remove(&r->node);
+            p->n_fresh--;
+        }
+        pool_connect(p, r->ep, r->want_fresh ? r : NULL);
     }
-    const struct endpoint *ep =
-        CONTAINER_OF(first, struct pool_request, node)->ep;
-    const uint32_t n_max = pool_n_conns_max(ep);
-    const uint32_t n_wanted = p->is_shared ? 1 : p->n_waiting;
-    while (p->n_connecting < n_wanted && p->n_conns < n_max) {
-        pool_connect(p, ep, NULL);
-    }
+    pool_line_leave(p, false);
 }
 
 /* Hands out what is there, then connects for the rest. */
@@ -446,6 +469,13 @@ static void pool_serve(struct pool *p)
 {
     pool_hand_out(p);
     pool_connect_more(p);
+}
+
+static void pool_on_turn(void *owner)
+{
+    struct pool *p = owner;
+    p->is_turn = true;
+    pool_serve(p);
 }
 
 static void pool_on_serve(struct deferred *d)
@@ -472,6 +502,7 @@ static struct pool *pool_get(struct pool_set *set, const struct endpoint *ep)
         list_init(&p->multiplexed);
         list_init(&p->others);
         list_init(&p->waiting);
+        list_init(&p->fresh);
         p->serve.fn = pool_on_serve;
         p->is_shared = ep->upstream->protocol != UPSTREAM_HTTP1;
         set->pools[index] = p;
@@ -490,28 +521,12 @@ static void pool_conn_leave(struct pool_conn *pc)
     }
 }
 
-/* A fresh connection counts like all others: at the limit the oldest idle one
- * gives way to it. */
-static bool pool_make_place(struct pool *p, const struct endpoint *ep)
-{
-    if (p->n_conns < pool_n_conns_max(ep)) {
-        return true;
-    }
-    struct list *oldest = list_last(&p->idle);
-    if (oldest == NULL) {
-        return false;
-    }
-    pool_conn_leave(CONTAINER_OF(oldest, struct pool_conn, node));
-    return true;
-}
-
 bool pool_acquire(struct pool_set *set,
                   const struct endpoint *ep,
                   struct pool_request *r)
 {
     struct pool *p = pool_get(set, ep);
-    if (p->n_waiting >= POOL_N_WAITING_MAX ||
-        (r->want_fresh && !pool_make_place(p, ep))) {
+    if (p->n_waiting + p->n_fresh >= POOL_N_WAITING_MAX) {
         return false;
     }
     r->pool = p;
@@ -519,7 +534,9 @@ bool pool_acquire(struct pool_set *set,
     r->own = NULL;
     r->node.next = NULL;
     if (r->want_fresh) {
-        pool_connect(p, ep, r);
+        list_push_back(&p->fresh, &r->node);
+        p->n_fresh++;
+        pool_connect_more(p);
         return true;
     }
     list_push_back(&p->waiting, &r->node);
@@ -542,9 +559,13 @@ void pool_cancel(struct pool_request *r)
         return;
     }
     struct pool_conn *own = r->own;
+    struct pool *p = r->pool;
     pool_request_unlink(r);
     if (own != NULL && own->codec == NULL) {
         conn_close(own->conn, CONN_CLOSED_BY_US);
+    }
+    if (p->n_waiting + p->n_fresh == 0) {
+        pool_line_leave(p, false);
     }
 }
 
@@ -566,7 +587,7 @@ static bool pool_has_requests(const struct pool *p)
             return true;
         }
     }
-    return p->n_waiting > 0;
+    return p->n_waiting + p->n_fresh > 0;
 }
 
 void pool_retire(struct pool_set *set, const struct slot *slot)
@@ -580,6 +601,7 @@ void pool_retire(struct pool_set *set, const struct slot *slot)
     pool_leave_all(&p->idle);
     pool_leave_all(&p->multiplexed);
     pool_leave_all(&p->others);
+    pool_line_leave(p, false);
     loop_defer_cancel(&p->serve);
     mem_free(p);
 }
@@ -620,7 +642,9 @@ static void pool_set_close(struct pool_set *set)
     list_for_each (it, tmp, &set->conns) {
         struct pool_conn *pc = CONTAINER_OF(it, struct pool_conn, set_node);
         pool_conn_detach(pc);
-        conn_close(pc->conn, CONN_CLOSED_BY_US);
+        if (pc->conn != NULL) {
+            conn_close(pc->conn, CONN_CLOSED_BY_US);
+        }
     }
 }
 
@@ -629,7 +653,8 @@ void pool_set_fini(struct pool_set *set)
     for (uint32_t i = 0; i < set->n_pools; i++) {
         struct pool *p = set->pools[i];
         struct list *first;
-        while (p != NULL && (first = list_first(&p->waiting)) != NULL) {
+        while (p != NULL && ((first = list_first(&p->waiting)) != NULL ||
+                             (first = list_first(&p->fresh)) != NULL)) {
             pool_fail(CONTAINER_OF(first, struct pool_request, node),
                       FAULT_DRAINING, "the gateway is stopping");
         }
@@ -637,6 +662,7 @@ void pool_set_fini(struct pool_set *set)
     pool_set_close(set);
     for (uint32_t i = 0; i < set->n_pools; i++) {
         if (set->pools[i] != NULL) {
+            pool_line_leave(set->pools[i], false);
             loop_defer_cancel(&set->pools[i]->serve);
             mem_free(set->pools[i]);
         }

@@ -4,9 +4,11 @@
  * allows. A request that finds none waits; connections are made as they are
  * needed and kept for keep_alive_idle_ms. A new HTTP/2 connection gets one
  * request; the others wait until its SETTINGS tell how many it takes, for a
- * server may refuse, or close upon, more than that. Worker thread; no locks.
- * Invariant: every waiting request has a connection on its way, or the pool is
- * at n_conns_max and a place will come free.
+ * server may refuse, or close upon, more than that. Worker thread; the count of
+ * an endpoint's connections is that of all workers, exact at every moment.
+ * Invariant: every waiting request has a connection on its way, or the pool
+ * waits in the endpoint's queue for a place, and the pools of other workers
+ * were asked to give one up.
  */
 #ifndef DAEMUN_UPSTREAM_POOL_H
 #define DAEMUN_UPSTREAM_POOL_H
@@ -41,9 +43,19 @@ struct pool_request {
     bool want_fresh; /* a new HTTP/1.1 connection of its own (upgrades) */
 };
 
+struct pool_set;
+
+/* The pools of all workers: who may be asked for a place. Filled by the control
+ * thread before the first snapshot is published, constant then. */
+struct pool_peers {
+    struct pool_set **sets;
+    size_t n;
+};
+
 /* All pools of one worker, by slot index. */
 struct pool_set {
     struct loop *loop;
+    const struct pool_peers *peers; /* NULL: there are none */
     struct pool **pools;
     uint32_t n_pools;
     uint32_t n_conns;
@@ -58,8 +70,7 @@ void pool_set_fini(struct pool_set *set);
 void pool_set_drain(struct pool_set *set);
 /*
  * Asks for a stream to `ep`, which must live while the request waits. on_ready
- * may come inside the call, on_failed never does. False: too many wait, or a
- * fresh connection would be one too many.
+ * may come inside the call, on_failed never does. False: too many wait.
  */
 bool pool_acquire(struct pool_set *set,
                   const struct endpoint *ep,

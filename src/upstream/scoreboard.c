@@ -13,6 +13,7 @@
 #include "base/check.h"
 #include "base/map.h"
 #include "base/mem.h"
+#include "upstream/queue.h"
 
 #include <inttypes.h>
 #include <stdio.h>
@@ -59,6 +60,7 @@ static void scoreboard_cell_fini(struct scoreboard_cell *cell)
     if (cell->slot == NULL) {
         return;
     }
+    queue_free(cell->slot->queue);
     mem_free(cell->slot->key);
     mem_free(cell->slot->upstream_name);
     mem_free(cell->slot->endpoint_id);
@@ -116,6 +118,7 @@ static struct slot *scoreboard_slot_new(struct scoreboard *sb, struct str key)
     const struct scoreboard_cell cell = scoreboard_cell_new();
     cell.slot->index = scoreboard_index_take(sb);
     cell.slot->key = mem_copy_text(key.p, key.len);
+    cell.slot->queue = queue_new();
     sb->cells[cell.slot->index] = cell;
     map_set(sb->by_key, key, cell.slot);
     return cell.slot;
@@ -192,9 +195,69 @@ static uint64_t scoreboard_read_retries(const struct slot *slot)
     return atomic_load_explicit(&slot->n_retries, memory_order_relaxed);
 }
 
+static uint64_t scoreboard_read_queue(const struct slot *slot)
+{
+    return queue_length(slot->queue);
+}
+
+static uint64_t scoreboard_read_queued(const struct slot *slot)
+{
+    return atomic_load_explicit(&slot->n_queued, memory_order_relaxed);
+}
+
+static uint64_t scoreboard_read_queue_failures(const struct slot *slot)
+{
+    return atomic_load_explicit(&slot->n_queue_failures, memory_order_relaxed);
+}
+
 static uint64_t scoreboard_read_down(const struct slot *slot)
 {
-    return atomic_load_explicit(&slot->is_down, memory_order_relaxed) ? 1 : 0;
+    return slot_is_down(slot) ? 1 : 0;
+}
+
+static uint64_t scoreboard_read_ejected(const struct slot *slot)
+{
+    return slot->vitals.is_ejected ? 1 : 0;
+}
+
+static uint64_t scoreboard_read_ejections(const struct slot *slot)
+{
+    return slot->vitals.n_ejections;
+}
+
+static uint64_t scoreboard_read_probe_failing(const struct slot *slot)
+{
+    return slot->vitals.is_probed_out ? 1 : 0;
+}
+
+static uint64_t scoreboard_read_probes(const struct slot *slot)
+{
+    return slot->vitals.n_probes;
+}
+
+static uint64_t scoreboard_read_probes_failed(const struct slot *slot)
+{
+    return slot->vitals.n_probes_failed;
+}
+
+static uint64_t scoreboard_read_slow(const struct slot *slot)
+{
+    return slot_held_back(slot) != 0 ? 1 : 0;
+}
+
+static uint64_t scoreboard_read_panic(const struct slot *slot)
+{
+    return slot_is_panic(slot) ? 1 : 0;
+}
+
+static uint64_t scoreboard_read_n_endpoints(const struct slot *slot)
+{
+    return slot->vitals.n_endpoints;
+}
+
+static uint64_t scoreboard_read_n_up(const struct slot *slot)
+{
+    return slot->vitals.n_up;
 }
 
 static const struct scoreboard_metric scoreboard_metrics[] = {
@@ -218,10 +281,45 @@ static const struct scoreboard_metric scoreboard_metrics[] = {
     {"dm_endpoint_down", "gauge",
      "1 when probes or failures took the endpoint out.", scoreboard_read_down,
      true, true},
+    {"dm_endpoint_ejected", "gauge",
+     "1 while the endpoint is ejected because requests failed in a row.",
+     scoreboard_read_ejected, true, true},
+    {"dm_endpoint_ejections_total", "counter",
+     "Times the endpoint was ejected because requests failed in a row.",
+     scoreboard_read_ejections, true, false},
+    {"dm_endpoint_probe_down", "gauge",
+     "1 while health checks say that the endpoint is down.",
+     scoreboard_read_probe_failing, true, true},
+    {"dm_endpoint_probes_total", "counter", "Health checks of the endpoint.",
+     scoreboard_read_probes, true, false},
+    {"dm_endpoint_probes_failed_total", "counter",
+     "Health checks of the endpoint that failed.",
+     scoreboard_read_probes_failed, true, false},
+    {"dm_endpoint_slow_start", "gauge",
+     "1 while the share of the endpoint still grows after its return.",
+     scoreboard_read_slow, true, true},
     {"dm_upstream_requests_total", "counter", "Requests for the upstream.",
      scoreboard_read_requests, false, false},
     {"dm_upstream_in_flight", "gauge", "Requests that run in the upstream now.",
      scoreboard_read_in_flight, false, false},
+    {"dm_upstream_endpoints", "gauge",
+     "Endpoints of the upstream that have a weight.",
+     scoreboard_read_n_endpoints, false, false},
+    {"dm_upstream_endpoints_up", "gauge",
+     "Those of them that are up by health checks and requests.",
+     scoreboard_read_n_up, false, false},
+    {"dm_upstream_panic", "gauge",
+     "1 when too few endpoints are up, so that all are used as if up.",
+     scoreboard_read_panic, false, true},
+    {"dm_upstream_queue_length", "gauge",
+     "Requests that wait for a place on an endpoint now.",
+     scoreboard_read_queue, false, false},
+    {"dm_upstream_queued_total", "counter",
+     "Requests that had to wait for a place.", scoreboard_read_queued, false,
+     false},
+    {"dm_upstream_queue_failures_total", "counter",
+     "Requests that waited too long, or found the queue full.",
+     scoreboard_read_queue_failures, false, false},
 };
 
 static int scoreboard_label_cmp(const struct slot *a, const struct slot *b)

@@ -35,7 +35,37 @@ struct endpoint {
     struct slot *slot;
     struct upstream *upstream;
     struct tls_client *tls; /* one reference is ours; NULL: plain */
-    uint32_t max_conns;     /* 0: that of the upstream */
+    uint32_t n_conns_max;   /* over all workers */
+};
+
+enum check_kind {
+    CHECK_NONE, /* no health checks */
+    CHECK_TCP,  /* it takes a connection */
+    CHECK_HTTP, /* it answers GET with a good status */
+    CHECK_GRPC, /* grpc.health.v1 says SERVING */
+};
+
+/* How the endpoints of an upstream are probed. */
+struct check {
+    enum check_kind kind;
+    struct str path;    /* HTTP, with its query */
+    struct str host;    /* p NULL: that of the upstream, else the address */
+    struct str service; /* gRPC; empty: the server as a whole */
+    int status_min;     /* HTTP: a good status is in this range */
+    int status_max;
+    uint16_t port; /* 0: that of the endpoint */
+    uint32_t interval_ms;
+    uint32_t timeout_ms;
+    uint32_t rise;
+    uint32_t fall;
+};
+
+/* When requests that fail take an endpoint out. */
+struct ejection {
+    uint32_t n_failures; /* in a row; 0: never */
+    uint32_t base_ms;
+    uint32_t max_ms;
+    uint32_t max_percent; /* of the endpoints, at once */
 };
 
 /* A cookie that the gateway gives to the client. */
@@ -57,6 +87,10 @@ struct upstream {
     struct hash_key key;
     struct cookie_rule mint;   /* stands in for a missing cookie of the key */
     struct cookie_rule sticky; /* remembers the endpoint itself */
+    struct check check;
+    struct ejection ejection;
+    uint32_t slow_start_ms;       /* 0: off */
+    uint32_t healthy_min_percent; /* fewer up: all are used */
     const struct codec_limits *limits;
     struct slot *slot; /* of the whole upstream */
     uint32_t connect_timeout_ms;
@@ -64,11 +98,15 @@ struct upstream {
     uint32_t idle_timeout_ms;
     uint32_t keep_alive_idle_ms;
     uint32_t n_keep_alive_max; /* idle connections per worker and endpoint */
-    uint32_t n_conns_max;      /* per worker and endpoint */
+    uint32_t n_queue_max;      /* requests that may wait for a place */
+    uint32_t queue_timeout_ms;
     uint32_t n_retries_max;
-    uint32_t n_refs;        /* control thread: snapshots that hold it */
-    struct str fingerprint; /* everything it was built from, to share it */
-    struct arena arena;     /* the texts */
+    uint32_t retry_budget_percent; /* of the requests that run */
+    uint32_t n_retry_budget_min;
+    uint32_t retry_grpc_codes; /* bit n: an answer with code n is retried */
+    uint32_t n_refs;           /* control thread: snapshots that hold it */
+    struct str fingerprint;    /* everything it was built from, to share it */
+    struct arena arena;        /* the texts */
 };
 
 /* Opaque value of the sticky cookie for an endpoint: 16 hex digits of

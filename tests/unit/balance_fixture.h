@@ -174,8 +174,14 @@ static inline void fixture_check_promises(const struct balance_ops *ops)
     p.n_tried = 1;
     assert_int_equal(balance_pick(f->balance, &p), BALANCE_NONE);
     assert_string_equal(p.why, "none");
-    /* All down: fails open, but caps and weights still hold. */
+    /* All down, and no word of failing open: nobody. */
     fixture_down(f, 11, true);
+    p = fixture_pick_key(f, 1);
+    assert_int_equal(balance_pick(f->balance, &p), BALANCE_NONE);
+    assert_string_equal(p.why, "none");
+    /* Too few are up: fails open, but caps and weights still hold. */
+    fixture_down(f, 12, false);
+    atomic_store(&f->upstream.is_panic, true);
     for (unsigned k = 0; k < 500; k++) {
         p = fixture_pick_key(f, k);
         const int i = balance_pick(f->balance, &p);

@@ -14,6 +14,7 @@
 #include "base/metric.h"
 #include "control/build.h"
 #include "proxy/worker.h"
+#include "upstream/queue.h"
 
 #include <errno.h>
 #include <netinet/in.h>
@@ -168,6 +169,7 @@ static inline void gw_start(struct gw *gw)
 static inline void gw_fini(struct gw *gw)
 {
     worker_stop(gw->w);
+    worker_free(gw->w);
     loop_free(gw->loop); /* frees the last snapshot by its message */
     assert_int_equal(scoreboard_count(gw->world.scoreboard), 0);
     build_world_fini(&gw->world);
@@ -266,6 +268,12 @@ static inline void gw_exchange(int client, int server)
 static inline unsigned gw_in_flight(const struct gw *gw)
 {
     return slot_in_flight(gw->snap->upstreams[0]->slot);
+}
+
+/* Requests that wait for a place on an endpoint. */
+static inline unsigned gw_waiting(const struct gw *gw)
+{
+    return queue_length(gw->snap->upstreams[0]->slot->queue);
 }
 
 #endif

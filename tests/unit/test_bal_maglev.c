@@ -137,8 +137,9 @@ static void test_bal_maglev__homes_are_what_they_were(void **state)
     (void)state;
     static const int homes[] = {4, 2, 5, 4, 4, 1, 2, 5, 3, 3, 5, 3,
                                 4, 4, 5, 1, 2, 4, 6, 2, 5, 6, 0, 5};
+    const struct balance_settings set = {.seed = 7, .table_size = 65537};
     struct fixture *f = fixture_make(7);
-    fixture_build(f, &bal_maglev, &fixture_settings);
+    fixture_build(f, &bal_maglev, &set);
     for (unsigned k = 0; k < sizeof homes / sizeof homes[0]; k++) {
         assert_int_equal(fixture_home(f, k), homes[k]);
     }
@@ -218,13 +219,13 @@ static void test_bal_maglev__the_table_is_full_and_even(void **state)
     struct fixture *f = fixture_make(1000);
     struct error err = {0};
     struct maglev *t = maglev_build(f->eps, f->n, &fixture_settings, &err);
-    assert_int_equal(t->size, 65537);
+    assert_int_equal(t->size, 655373);
     for (uint32_t k = 0; k < t->size; k++) {
         assert_in_range(t->slots[k], 0, 999);
         f->n_picked[t->slots[k]]++;
     }
     for (size_t i = 0; i < 1000; i++) {
-        assert_in_range(f->n_picked[i], 65, 66);
+        assert_in_range(f->n_picked[i], 655, 656);
     }
     maglev_free(t);
 }
@@ -245,6 +246,35 @@ static void test_bal_maglev__small_weights_get_a_slot(void **state)
     assert_int_equal(f->n_picked[999], 1);
     assert_int_equal(f->n_picked[500], 0);
     maglev_free(t);
+}
+
+static void test_bal_maglev__the_size_grows_in_one_step(void **state)
+{
+    (void)state;
+    assert_int_equal(maglev_size_default(1), 655373);
+    assert_int_equal(maglev_size_default(6553), 655373);
+    assert_int_equal(maglev_size_default(6554), 6553577);
+    assert_int_equal(maglev_size_default(65536), 6553577);
+}
+
+/* Else a thousand light ones would round up together at its cost. */
+static void test_bal_maglev__a_heavy_one_has_its_share(void **state)
+{
+    (void)state;
+    struct fixture *f = fixture_make(1000);
+    f->eps[500].weight = 1000;
+    struct error err = {0};
+    for (uint32_t size = 60000; size < 70000; size += 500) {
+        const struct balance_settings settings = {.table_size = size};
+        struct maglev *t = maglev_build(f->eps, f->n, &settings, &err);
+        unsigned n_own = 0;
+        for (uint32_t k = 0; k < t->size; k++) {
+            n_own += t->slots[k] == 500 ? 1 : 0;
+        }
+        const unsigned share = (unsigned)(t->size * UINT64_C(1000) / 1999);
+        assert_in_range(n_own, share - 40, share + 40);
+        maglev_free(t);
+    }
 }
 
 static void test_bal_maglev__the_size_is_a_prime(void **state)
@@ -298,6 +328,8 @@ int main(void)
         cmocka_unit_test(test_bal_maglev__keys_of_the_down_go_by_weight),
         cmocka_unit_test(test_bal_maglev__the_table_is_full_and_even),
         cmocka_unit_test(test_bal_maglev__small_weights_get_a_slot),
+        cmocka_unit_test(test_bal_maglev__the_size_grows_in_one_step),
+        cmocka_unit_test(test_bal_maglev__a_heavy_one_has_its_share),
         cmocka_unit_test(test_bal_maglev__the_size_is_a_prime),
         cmocka_unit_test(test_bal_maglev__a_table_of_no_use_is_refused),
     };

@@ -67,7 +67,7 @@ static void test_balance__a_fallback_must_not_hash(void **state)
     fixture_fini(f);
 }
 
-static void test_balance__all_down_fails_open(void **state)
+static void test_balance__panic_fails_open(void **state)
 {
     (void)state;
     struct fixture *f = fixture_make(3);
@@ -78,10 +78,14 @@ static void test_balance__all_down_fails_open(void **state)
     fixture_down(f, 0, true);
     fixture_down(f, 1, true);
     p = fixture_pick_key(f, 5);
+    assert_int_equal(balance_pick(f->balance, &p), BALANCE_NONE);
+    atomic_store(&f->upstream.is_panic, true);
+    p = fixture_pick_key(f, 5);
     /* A key stays at home: the caches there are still warm. */
     assert_int_equal(balance_pick(f->balance, &p), home);
     assert_string_equal(p.why, "panic");
     fixture_down(f, 0, false);
+    atomic_store(&f->upstream.is_panic, false);
     p = fixture_pick_key(f, 5);
     assert_int_equal(balance_pick(f->balance, &p), 0);
     assert_string_not_equal(p.why, "panic");
@@ -89,6 +93,80 @@ static void test_balance__all_down_fails_open(void **state)
     p.tried[0] = 0;
     p.n_tried = 1;
     assert_int_equal(balance_pick(f->balance, &p), BALANCE_NONE);
+    fixture_fini(f);
+}
+
+/* With every policy: of 4 endpoints the one in slow start gets what is not held
+ * back, of its quarter (random draws) or of what the others get (turns). */
+static void test_balance__slow_start_holds_a_share_back(void **state)
+{
+    static const struct balance_ops *const all[] = {
+        &bal_round_robin, &bal_least_request, &bal_random, &bal_ring_hash,
+        &bal_maglev};
+    enum { N = 40000 };
+    (void)state;
+    for (size_t k = 0; k < sizeof(all) / sizeof(all[0]); k++) {
+        struct fixture *f = fixture_make(4);
+        fixture_build(f, all[k], &fixture_settings);
+        fixture_count(f, N);
+        const unsigned n_whole = f->n_picked[2];
+        for (unsigned kept = 0; kept <= 4; kept++) {
+            atomic_store(&f->slots[2].held_back, VITALS_SHARE * kept / 4);
+            fixture_count(f, N);
+            const unsigned due = n_whole * (4 - kept) / 4;
+            const unsigned most = n_whole * 4 * (4 - kept) / (16 - kept);
+            const unsigned low = due > N / 100 ? due - N / 100 : 0;
+            assert_in_range(f->n_picked[2], low, most + N / 100);
+            assert_int_equal(f->n_picked[0] + f->n_picked[1] + f->n_picked[2] +
+                                 f->n_picked[3],
+                             N);
+        }
+        fixture_fini(f);
+    }
+}
+
+/* A key that has come to the endpoint stays there while the share grows. */
+static void test_balance__slow_start_moves_each_key_once(void **state)
+{
+    enum { N = 2000 };
+    static bool has_come[N];
+    (void)state;
+    struct fixture *f = fixture_make(4);
+    fixture_build(f, &bal_maglev, &fixture_settings);
+    memset(has_come, 0, sizeof(has_come));
+    for (unsigned held = VITALS_SHARE * 9 / 10; held <= VITALS_SHARE;
+         held -= 32) {
+        atomic_store(&f->slots[1].held_back, held);
+        for (unsigned k = 0; k < N; k++) {
+            struct balance_pick p = fixture_pick_key(f, sample_mix(k));
+            const int i = balance_pick(f->balance, &p);
+            assert_true(i == 1 || !has_come[k]);
+            has_come[k] = i == 1;
+        }
+    }
+    fixture_fini(f);
+}
+
+static void test_balance__slow_start_never_refuses(void **state)
+{
+    (void)state;
+    struct fixture *f = fixture_make(20);
+    fixture_build(f, &bal_round_robin, &fixture_settings);
+    for (size_t i = 0; i < 20; i++) {
+        atomic_store(&f->slots[i].held_back, VITALS_SHARE);
+    }
+    fixture_count(f, 2000);
+    /* What was tried stays out, and the list is as it was. */
+    fixture_down(f, 0, true);
+    struct balance_pick p = fixture_pick(f);
+    p.tried[0] = 7;
+    p.n_tried = 1;
+    for (unsigned k = 0; k < 200; k++) {
+        const int i = balance_pick(f->balance, &p);
+        assert_true(i > 0 && i != 7);
+        assert_int_equal(p.n_tried, 1);
+        assert_int_equal(p.tried[0], 7);
+    }
     fixture_fini(f);
 }
 
@@ -108,8 +186,11 @@ static void test_balance__usable_means_all_of_it(void **state)
     assert_true(balance_is_usable(f->eps, 1, &p));
     fixture_down(f, 1, true);
     assert_false(balance_is_usable(f->eps, 1, &p));
-    p.is_panic = true;
+    atomic_store(&f->upstream.is_panic, true);
     assert_true(balance_is_usable(f->eps, 1, &p));
+    p.upstream = NULL; /* nobody who could say so */
+    assert_false(balance_is_usable(f->eps, 1, &p));
+    p.upstream = &f->upstream;
     p.tried[BALANCE_TRIED_MAX - 1] = 1;
     assert_true(balance_is_usable(f->eps, 1, &p));
     p.n_tried = BALANCE_TRIED_MAX;
@@ -222,7 +303,10 @@ int main(void)
         cmocka_unit_test(test_balance__policies_are_found_by_name),
         cmocka_unit_test(test_balance__without_a_key_the_fallback_picks),
         cmocka_unit_test(test_balance__a_fallback_must_not_hash),
-        cmocka_unit_test(test_balance__all_down_fails_open),
+        cmocka_unit_test(test_balance__panic_fails_open),
+        cmocka_unit_test(test_balance__slow_start_holds_a_share_back),
+        cmocka_unit_test(test_balance__slow_start_moves_each_key_once),
+        cmocka_unit_test(test_balance__slow_start_never_refuses),
         cmocka_unit_test(test_balance__usable_means_all_of_it),
         cmocka_unit_test(test_balance__bound_is_the_share_rounded_up),
         cmocka_unit_test(test_balance__bound_does_not_overflow),

@@ -185,10 +185,11 @@ static void fx_init(struct fx *fx)
         .connect_timeout_ms = 5000,
         .keep_alive_idle_ms = 60000,
         .n_keep_alive_max = 8,
-        .n_conns_max = 8,
     };
     fx->ep = (struct endpoint){.id = STR("e"), .slot = fx->slot};
     fx->ep.upstream = &fx->up;
+    fx->ep.n_conns_max = 8;
+    fx->slot->queue = queue_new();
     fx->ep.addr = fx_listen(&fx->server);
 }
 
@@ -200,6 +201,7 @@ static void fx_fini(struct fx *fx)
     assert_true(list_is_empty(&fx->set.conns));
     assert_int_equal(atomic_load(&fx->slot->n_conns), 0);
     loop_free(fx->loop);
+    queue_free(fx->slot->queue);
     mem_free(fx->slot_block);
     close(fx->server);
 }
@@ -339,7 +341,7 @@ static void test_pool__at_the_cap_requests_wait_their_turn(void **state)
     struct ask a[3];
     (void)state;
     fx_init(&fx);
-    fx.up.n_conns_max = 1;
+    fx.ep.n_conns_max = 1;
     for (int i = 0; i < 3; i++) {
         ask_begin(&a[i], &fx);
     }
@@ -365,7 +367,7 @@ static void test_pool__a_place_that_closes_serves_the_waiting(void **state)
     struct ask a[2];
     (void)state;
     fx_init(&fx);
-    fx.up.n_conns_max = 1;
+    fx.ep.n_conns_max = 1;
     ask_begin(&a[0], &fx);
     ask_begin(&a[1], &fx);
     const int fd = fx_accept(&fx);
@@ -408,7 +410,7 @@ static void test_pool__each_waiting_request_is_failed_once(void **state)
     struct ask a[4];
     (void)state;
     fx_init(&fx);
-    fx.up.n_conns_max = 2;
+    fx.ep.n_conns_max = 2;
     close(fx.server);
     fx.server = -1;
     for (int i = 0; i < 4; i++) {
@@ -509,20 +511,57 @@ static void test_pool__fresh_connections_keep_to_the_cap(void **state)
     struct ask b;
     (void)state;
     fx_init(&fx);
-    fx.up.n_conns_max = 1;
+    fx.ep.n_conns_max = 1;
     const int old = fx_warm(&fx);
     ask_init(&a, &fx);
     a.r.want_fresh = true;
-    /* The idle connection gives way. */
+    /* The idle connection gives way, and is closed before. */
     assert_true(pool_acquire(&fx.set, &fx.ep, &a.r));
     assert_int_equal(fx_pool(&fx)->n_conns, 1);
-    ask_init(&b, &fx);
-    b.r.want_fresh = true;
-    assert_false(pool_acquire(&fx.set, &fx.ep, &b.r));
+    assert_int_equal(atomic_load(&fx.slot->n_connects), 1);
     const int fd = fx_accept(&fx);
     FX_UNTIL(&fx, a.n_ready == 1 && fx.set.n_conns == 1);
+    assert_int_equal(recv(old, &(char){0}, 1, 0), 0);
+    /* The next one waits for the place. */
+    ask_init(&b, &fx);
+    b.r.want_fresh = true;
+    assert_true(pool_acquire(&fx.set, &fx.ep, &b.r));
+    assert_int_equal(atomic_load(&fx.slot->n_connects), 2);
     ask_fini(&a);
+    const int fd2 = fx_accept(&fx);
+    FX_UNTIL(&fx, b.n_ready == 1 && fx.set.n_conns == 1);
     ask_fini(&b);
+    fx_fini(&fx);
+    close(fd);
+    close(fd2);
+    close(old);
+}
+
+/* Two workers share the one place: who has it idle is asked, and gives it. */
+static void test_pool__an_idle_place_goes_to_the_other_worker(void **state)
+{
+    struct fx fx;
+    struct ask a;
+    struct pool_set other;
+    (void)state;
+    fx_init(&fx);
+    fx.ep.n_conns_max = 1;
+    pool_set_init(&other, fx.loop);
+    struct pool_set *sets[] = {&fx.set, &other};
+    const struct pool_peers peers = {.sets = sets, .n = 2};
+    fx.set.peers = &peers;
+    other.peers = &peers;
+    const int old = fx_warm(&fx);
+    ask_init(&a, &fx);
+    assert_true(pool_acquire(&other, &fx.ep, &a.r));
+    assert_int_equal(atomic_load(&fx.slot->n_conns), 1);
+    const int fd = fx_accept(&fx);
+    FX_UNTIL(&fx, a.n_ready == 1);
+    assert_int_equal(fx.set.n_conns, 0);
+    assert_int_equal(atomic_load(&fx.slot->n_conns), 1);
+    assert_int_equal(queue_length(fx.slot->queue), 0);
+    ask_fini(&a);
+    pool_set_fini(&other);
     fx_fini(&fx);
     close(fd);
     close(old);
@@ -555,7 +594,7 @@ static void test_pool__a_lost_fresh_connection_serves_the_waiting(void **state)
     struct ask b;
     (void)state;
     fx_init(&fx);
-    fx.up.n_conns_max = 1;
+    fx.ep.n_conns_max = 1;
     ask_init(&a, &fx);
     a.r.want_fresh = true;
     assert_true(pool_acquire(&fx.set, &fx.ep, &a.r));
@@ -838,6 +877,7 @@ int main(void)
         cmocka_unit_test(test_pool__a_fresh_connection_is_never_shared),
         cmocka_unit_test(test_pool__a_cancelled_fresh_connection_closes),
         cmocka_unit_test(test_pool__fresh_connections_keep_to_the_cap),
+        cmocka_unit_test(test_pool__an_idle_place_goes_to_the_other_worker),
         cmocka_unit_test(
             test_pool__a_refused_fresh_connection_fails_its_request),
         cmocka_unit_test(test_pool__a_lost_fresh_connection_serves_the_waiting),

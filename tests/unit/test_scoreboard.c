@@ -143,9 +143,9 @@ static void test_scoreboard__prints_each_metric_as_a_group(void **state)
     }
     assert_non_null(strstr(text, "dm_endpoint_retries_total{upstream=\"web\","
                                  "endpoint=\"b:80\"} 1152921504606846976\n"));
-    assert_int_equal(text_count(text, "# HELP "), 9);
-    assert_int_equal(text_count(text, "# TYPE "), 9);
-    assert_int_equal(text_count(text, "\n"), 18 + 7 * 2 + 2);
+    assert_int_equal(text_count(text, "# HELP "), 21);
+    assert_int_equal(text_count(text, "# TYPE "), 21);
+    assert_int_equal(text_count(text, "\n"), 42 + 13 * 2 + 8);
     mem_free(text);
     scoreboard_free(sb);
 }

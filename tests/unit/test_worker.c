@@ -462,9 +462,9 @@ static void test_worker__a_request_that_waits_is_cancelled(void **state)
     gw_read(server, "\r\n\r\n");
     const int second = gw_connect(&gw);
     gw_send(second, gw_get);
-    GW_UNTIL(&gw, gw_in_flight(&gw) == 2);
+    GW_UNTIL(&gw, gw_waiting(&gw) == 1);
     reset(second);
-    GW_UNTIL(&gw, gw_in_flight(&gw) == 1);
+    GW_UNTIL(&gw, gw_waiting(&gw) == 0);
     gw_send(server, gw_ok);
     gw_read(first, "\r\n\r\nok");
     gw_exchange(first, server);
@@ -634,7 +634,7 @@ static void test_worker__draining_still_connects(void **state)
     gw_read(server, "\r\n\r\n");
     const int second = gw_connect(&gw);
     gw_send(second, gw_get);
-    GW_UNTIL(&gw, gw_in_flight(&gw) == 2); /* the second one waits */
+    GW_UNTIL(&gw, gw_waiting(&gw) == 1);
     worker_post_drain(gw.w);
     GW_UNTIL(&gw, gw_try_connect(&gw) == -1);
     gw_send(server, "HTTP/1.1 200 OK\r\nContent-Length: 0\r\n"
@@ -738,7 +738,7 @@ static void test_worker__stopping_ends_everything(void **state)
     gw_read(server, "\r\n\r\n");
     const int second = gw_connect(&gw); /* waits for a place */
     gw_send(second, gw_get);
-    GW_UNTIL(&gw, gw_in_flight(&gw) == 3);
+    GW_UNTIL(&gw, gw_in_flight(&gw) == 2 && gw_waiting(&gw) == 1);
     gw_fini(&gw);
     close(tunnel);
     close(tunnel_up);

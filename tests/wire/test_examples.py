@@ -10,6 +10,7 @@ import pytest
 from lib.client import Grpc, H2Client, ask, connect, request
 from lib.gateway import ROOT
 from lib.server import reply
+from lib.wait import wait_until
 
 CONF = pathlib.Path(ROOT, "conf")
 FILES = sorted([*CONF.glob("*.conf"), *CONF.glob("examples/*.conf")])
@@ -118,6 +119,25 @@ def ip_access(x):
     assert x.ask("http", "/x").status == 200
 
 
+def health(x):
+    """Each endpoint is probed in the way of its upstream, and is well."""
+    def probes(text):
+        return [v for k, v in x.g.metrics().items() if text in k]
+    wait_until(lambda: min(probes("dm_endpoint_probes_total")) >= 1, "probes")
+    assert len(probes("dm_endpoint_probes_total")) == 6
+    assert sum(probes("dm_endpoint_probes_failed_total")) == 0
+    for path in ("/", "/mail/x"):
+        assert x.ask("http", path).text.endswith(path)
+    # The only endpoint of mail goes: 503 within three probes.
+    mail = x.backends["10.20.0.14:8080"]
+    mail.pause()
+    mail.drop_conns()
+    wait_until(lambda: x.ask("http", "/mail/x").status == 503, "503")
+    x.g.wait_metric('dm_upstream_endpoints_up{upstream="mail"}', 0)
+    assert x.ask("http", "/mail/x").headers["retry-after"] in "123"
+    assert x.ask("http", "/").status == 200
+
+
 def sessions(x):
     first = x.ask("http", "/")
     cookie = first.headers["set-cookie"].split(";")[0]
@@ -176,8 +196,8 @@ def start(x):
 
 
 CHECKS = {f.__name__: f for f in (
-    answers, behind_proxy, canary, client_certificates, inference, ip_access,
-    sessions, upstream_tls, daemun, quickstart, start)}
+    answers, behind_proxy, canary, client_certificates, health, inference,
+    ip_access, sessions, upstream_tls, daemun, quickstart, start)}
 # Addresses behind which more than a plain HTTP/1.1 server is needed.
 DEMOS = ["10.30.0.21:8500", "10.30.0.22:8500", "10.30.0.21:8501",
          "10.30.0.22:8501", "127.0.0.1:8500", "127.0.0.1:8501"]

@@ -20,8 +20,8 @@ VARIANT = os.environ.get("DAEMUN_VARIANT", "release")
 CC = os.environ.get("DAEMUN_CC", "gcc")
 # systemd's own scale: "OK" ends at 5, "MEDIUM" begins; ours is held lower.
 EXPOSURE_MAX = 2.2
-NO_EDITS = ["answers", "behind_proxy", "canary", "ip_access", "sessions",
-            "start"]
+NO_EDITS = ["answers", "behind_proxy", "canary", "health", "ip_access",
+            "sessions", "start"]
 
 LAYOUT = """
 0755 usr/bin/daemun

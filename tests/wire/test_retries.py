@@ -2,6 +2,7 @@
 upon, and not otherwise."""
 import socket
 
+import grpc
 import pytest
 
 from lib import frames
@@ -9,13 +10,14 @@ from lib.client import ask
 from lib.gateway import simple
 from lib.server import reply
 from lib.stream import Closed
+from lib.wait import PATIENCE
 
 TWO = '''
 listeners = ( { name = "http"; address = "127.0.0.1:@http@"; } );
 workers = 1;
 upstreams = { u = { endpoints = ( { address = "127.0.0.1:@one@"; },
                                   { address = "127.0.0.1:@two@"; } );
-                    %s }; };
+                    ejection = { consecutive_failures = 0; }; %s }; };
 routes = ( { path_prefix = "/"; upstream = "u"; } );
 '''
 
@@ -185,3 +187,67 @@ def test_post_is_not_sent_again_after_a_part_of_its_answer(
     line = g.access_log(path="/x")
     assert line["attempts"] == 1 and line["fault"] != "-"
     assert s.n_conns == 1 and g.metric("dm_retries_total") == 0
+
+
+def test_the_budget_bounds_what_may_have_been_done(gateway, server, backend):
+    """Resets of requests that were sent cost the backend work: at most the
+    budget is tried again. Connections that were never made cost nothing."""
+    def reset(conn):
+        conn.recv_request_head()
+        conn.reset()
+    bad = server(reset)
+    g = two(gateway, bad, backend(),
+            "retry_budget_percent = 0; retry_budget_min = 0;")
+    got = [ask(g.port(), f"/{i}").status for i in range(8)]
+    assert sorted(set(got)) == [200, 502]
+    refused = g.metric("dm_retries_refused_total")
+    assert refused == got.count(502) and refused >= 3
+    g.reload(TWO % "retry_budget_percent = 0; retry_budget_min = 1;")
+    assert [ask(g.port(), f"/{i}").status for i in range(8)] == [200] * 8
+    assert g.metric("dm_retries_refused_total") == refused
+
+
+def test_grpc_codes_that_the_operator_names(gateway, rpc_server):
+    """A call that is answered with nothing but UNAVAILABLE goes elsewhere, if
+    the settings say so; with another code, or after a message, never."""
+    def fail(message, context):
+        context.abort(grpc.StatusCode[message.decode()], "no")
+
+    def fail_late(message, context):
+        yield b"first"
+        context.abort(grpc.StatusCode.UNAVAILABLE, "no")
+    bad = rpc_server({"/a.B/C": ("unary", fail),
+                      "/a.B/S": ("server", fail_late)}, name="bad")
+    good = rpc_server({"/a.B/C": ("unary", lambda m, c: b"good"),
+                       "/a.B/S": ("server", lambda m, c: iter([b"good"]))})
+    conf = 'protocol = "h2c"; retry_grpc_codes = [ "unavailable" ];'
+    g = two(gateway, bad, good, conf)
+    with grpc.insecure_channel(f"127.0.0.1:{g.port()}") as channel:
+        call = channel.unary_unary("/a.B/C")
+        assert [call(b"UNAVAILABLE", timeout=PATIENCE)
+                for _ in range(6)] == [b"good"] * 6
+        assert len(bad.calls) >= 2
+        codes = []
+        for _ in range(6):
+            try:
+                call(b"INTERNAL", timeout=PATIENCE)
+                codes.append(None)
+            except grpc.RpcError as error:
+                codes.append(error.code())
+        assert set(codes) == {None, grpc.StatusCode.INTERNAL}
+        ends = []
+        for _ in range(6):
+            stream = channel.unary_stream("/a.B/S")(b"", timeout=PATIENCE)
+            assert next(stream) in (b"first", b"good")
+            try:
+                ends.append(list(stream))
+            except grpc.RpcError as error:
+                ends.append(error.code())
+        assert grpc.StatusCode.UNAVAILABLE in ends
+    assert g.access_log(path="/a.B/C", attempts=2)["grpc_status"] == 0
+    g.reload(TWO % 'protocol = "h2c";')
+    with grpc.insecure_channel(f"127.0.0.1:{g.port()}") as channel:
+        call = channel.unary_unary("/a.B/C")
+        with pytest.raises(grpc.RpcError):
+            for _ in range(2):
+                call(b"UNAVAILABLE", timeout=PATIENCE)

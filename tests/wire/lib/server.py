@@ -38,17 +38,21 @@ class RawServer:
         self.received = b""  # of connections whose script is drop()
         self.lock = threading.Lock()
         self.is_stopping = False
-        family = socket.AF_INET6 if ":" in host else socket.AF_INET
-        self.socket = socket.socket(family, socket.SOCK_STREAM)
-        self.socket.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        self.socket.bind((host, 0))
-        self.socket.listen(128)
+        self.host = host
+        self._listen(host, 0)
         self.port = self.socket.getsockname()[1]
         self.address = (f"[{host}]:{self.port}" if ":" in host
                         else f"{host}:{self.port}")
         self.threads = []
-        self.thread = threading.Thread(target=self._accept, daemon=True)
         self.thread.start()
+
+    def _listen(self, host, port):
+        family = socket.AF_INET6 if ":" in host else socket.AF_INET
+        self.socket = socket.socket(family, socket.SOCK_STREAM)
+        self.socket.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        self.socket.bind((host, port))
+        self.socket.listen(128)
+        self.thread = threading.Thread(target=self._accept, daemon=True)
 
     def __str__(self):
         return self.address
@@ -98,6 +102,11 @@ class RawServer:
         self.socket.shutdown(socket.SHUT_RDWR)
         self.socket.close()
         self.thread.join(PATIENCE)
+
+    def resume(self):
+        """Listens again, after pause()."""
+        self._listen(self.host, self.port)
+        self.thread.start()
 
     def drop_conns(self):
         """Closes all connections that are open."""
