@@ -103,18 +103,11 @@ static size_t build_n_sound(const struct node *list)
     return n;
 }
 
+/* Both `protocols` and `alpn` have to have it. */
 static bool build_has_alpn(const struct node *tls, struct str word)
 {
-    const struct node *list = settings_child(tls, "alpn");
-    if (list == NULL) {
-        return true;
-    }
-    for (const struct node *m = list->first; m != NULL; m = m->next) {
-        if (str_eq(str_from(m->text), word)) {
-            return true;
-        }
-    }
-    return false;
+    return settings_lists(tls->parent, "protocols", word) &&
+           settings_lists(tls, "alpn", word);
 }
 
 static bool build_is_http1_first(const struct node *tls)
@@ -234,8 +227,9 @@ build_listener(struct build *b, const struct node *n, struct listener *l)
     const struct node *times = settings_child(b->root, "timeouts");
     l->name = build_text(b, settings_sound_child(n, "name"), NULL);
     l->id = l->name.p != NULL ? build_listener_id(b->world, l->name) : 0;
-    l->is_h2_allowed = tls == NULL && settings_flag(n, "h2c");
-    l->is_http1_allowed = true;
+    l->is_h2_allowed = tls == NULL && settings_flag(n, "h2c") &&
+                       settings_lists(n, "protocols", STR("h2"));
+    l->is_http1_allowed = settings_lists(n, "protocols", STR("http/1.1"));
     l->is_redirecting = settings_flag(n, "redirect_to_https");
     l->has_proxy_protocol = settings_flag(n, "proxy_protocol");
     l->has_forwarded = settings_flag(n, "forwarded_header");

@@ -217,6 +217,17 @@ bool settings_has(const struct node *n, const char *key)
     return settings_child(n, key) != NULL;
 }
 
+bool settings_lists(const struct node *n, const char *key, struct str word)
+{
+    const struct node *list = settings_child(n, key);
+    const struct node *m = list == NULL ? NULL : list->first;
+    while (m != NULL &&
+           !(m->kind == NODE_TEXT && str_eq(str_from(m->text), word))) {
+        m = m->next;
+    }
+    return list == NULL || m != NULL;
+}
+
 /* The folder of the conf file with its last slash: "" for the current one. */
 static struct str settings_folder(const struct node *n)
 {

@@ -129,6 +129,8 @@ struct str settings_text(const struct node *n, const char *key);
 int64_t settings_number(const struct node *n, const char *key);
 bool settings_flag(const struct node *n, const char *key);
 bool settings_has(const struct node *n, const char *key);
+/* Whether the list `key` of `n` has the word; a list that is not there has. */
+bool settings_lists(const struct node *n, const char *key, struct str word);
 /* A PATH made absolute (relative to the conf file); mem_free it. NULL when
  * there is none. */
 char *settings_file(const struct node *n, const char *key);

@@ -120,6 +120,32 @@ static void settings_cross_socket_mode(struct settings_cross *x,
     }
 }
 
+/* A listener that is left without any protocol serves nobody. */
+static void settings_cross_protocols(struct settings_cross *x,
+                                     const struct node *l,
+                                     const struct node *tls)
+{
+    const struct node *list = settings_child(l, "protocols");
+    const bool has_h2 = settings_lists(l, "protocols", STR("h2"));
+    const bool has_http1 = settings_lists(l, "protocols", STR("http/1.1"));
+    if (!has_h2 && !has_http1) {
+        return; /* empty or wrong, which was told already */
+    }
+    if (tls == NULL && !has_http1 && !settings_flag(l, "h2c")) {
+        node_problem(settings_child(l, "h2c"), x->err,
+                     "protocols has nothing but \"h2\"; remove this, or add "
+                     "\"http/1.1\" there");
+    }
+    const struct node *alpn =
+        tls == NULL ? NULL : settings_sound_child(tls, "alpn");
+    if (alpn != NULL && !(has_h2 && settings_lists(tls, "alpn", STR("h2"))) &&
+        !(has_http1 && settings_lists(tls, "alpn", STR("http/1.1")))) {
+        node_problem(list, x->err,
+                     "tls.alpn offers none of these; remove tls.alpn, or add "
+                     "one of them there");
+    }
+}
+
 static void settings_cross_listener(struct settings_cross *x,
                                     const struct node *l)
 {
@@ -132,6 +158,7 @@ static void settings_cross_listener(struct settings_cross *x,
     if (tls != NULL) {
         settings_cross_listener_tls(x, l, tls);
     }
+    settings_cross_protocols(x, l, tls);
     const struct node *mode = settings_child(l, "socket_mode");
     if (mode != NULL) {
         settings_cross_socket_mode(x, l, mode);

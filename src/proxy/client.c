@@ -122,13 +122,15 @@ static void client_on_ready(struct conn *conn)
     struct client *c = conn->owner;
     if (conn_is_tls(conn)) {
         client_note_tls(c);
-        client_start_codec(c, str_eq(conn_alpn(conn), STR("h2")));
-    } else if (!c->is_h2_allowed) {
-        client_start_codec(c, false);
+        client_start_codec(c, !c->is_http1_allowed ||
+                                  str_eq(conn_alpn(conn), STR("h2")));
+    } else if (!c->is_h2_allowed || !c->is_http1_allowed) {
+        client_start_codec(c, c->is_h2_allowed);
     }
 }
 
-/* Plain listener: the first bytes tell HTTP/2 with prior knowledge. */
+/* Plain listener that speaks both: the first bytes tell HTTP/2 with prior
+ * knowledge. */
 static size_t client_on_bytes(struct conn *conn, const uint8_t *p, size_t len)
 {
     struct client *c = conn->owner;

@@ -30,8 +30,8 @@ struct listener {
     struct addr addr;
     struct tls_server *tls; /* one reference is ours; NULL: plain */
     bool is_h2_allowed;     /* prior knowledge on a plain listener */
-    bool is_http1_allowed;
-    bool is_redirecting; /* 308 to https */
+    bool is_http1_allowed;  /* no: who does not choose h2 gets h2 */
+    bool is_redirecting;    /* 308 to https */
     bool has_proxy_protocol;
     bool has_forwarded;          /* write RFC 7239 Forwarded as well */
     struct addr_net *proxy_nets; /* who may send a PROXY header */

@@ -18,6 +18,8 @@ import sys
 import tempfile
 import time
 
+from reload import Reloader
+
 PROTOCOL, HTTP_VERSION, USE_TLS, CLIENT_CERT, RECEIVE_LIMIT, CREDS = 1, 2, 4, 5, 6, 7
 CREDS_CERT, CREDS_KEY = 1, 2
 RESPONSE_HOST, RESPONSE_PORT, RESPONSE_CERT = 1, 2, 3
@@ -94,7 +96,7 @@ def free_port():
         return s.getsockname()[1]
 
 
-def write_conf(folder, port, backend_port, version, request):
+def write_conf(folder, port, admin_port, backend_port, version, request):
     def put(name, data):
         path = os.path.join(folder, name)
         with open(path, "wb") as f:
@@ -113,13 +115,15 @@ def write_conf(folder, port, backend_port, version, request):
         tls = "tls = { " + tls + " };"
     protocol = "h2c" if version == 2 else "http1"
     text = f"""
-admin = {{ address = "off"; }};
+admin = {{ address = "127.0.0.1:{admin_port}"; }};
+watch_files = false;
 log = {{ access = "{os.environ.get("CONFORM_ACCESS_LOG", "off")}"; }};
 workers = 1;
-listeners = ( {{ name = "front"; address = "127.0.0.1:{port}"; {tls} }} );
-upstreams = {{ reference = {{ protocol = "{protocol}";
+listeners = ( {{ name = "front"; address = "127.0.0.1:{port}"; /*listener*/
+  {tls} }} );
+upstreams = {{ reference = {{ /*upstream*/ protocol = "{protocol}";
   endpoints = ( {{ address = "127.0.0.1:{backend_port}"; }} ); }}; }};
-routes = ( {{ path_prefix = "/"; upstream = "reference"; }} );
+routes = ( /*route*/ {{ path_prefix = "/"; upstream = "reference"; }} );
 """
     return put("daemun.conf", text.encode())
 
@@ -134,22 +138,37 @@ def wait_for(port):
     raise SystemExit("the gateway does not listen")
 
 
+def note_reloads(reloader):
+    """A line for connect.sh in the file that CONFORM_RELOADS names."""
+    n_live, seconds, why = 0, 0, "it does not answer any more"
+    try:
+        n_live, seconds, why = reloader.stop()
+    finally:
+        with open(os.environ["CONFORM_RELOADS"], "a") as f:
+            f.write(f"{n_live} {seconds:.1f} {why}\n")
+
+
 def main():
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))
     request = message_decode(read_message(sys.stdin.buffer))
     version = int(os.environ.get("CONFORM_BACKEND") or request[HTTP_VERSION])
-    started = []
+    started, reloader = [], None
     with tempfile.TemporaryDirectory() as folder:
         try:
             backend, backend_port = start_backend(request, version)
             started.append((backend, signal.SIGTERM))
-            port = free_port()
-            conf = write_conf(folder, port, backend_port, version, request)
+            port, admin_port = free_port(), free_port()
+            conf = write_conf(
+                folder, port, admin_port, backend_port, version, request
+            )
             gateway = subprocess.Popen(
                 [os.environ["DAEMUN_BIN"], "-c", conf], stdout=sys.stderr
             )
             started.append((gateway, signal.SIGINT))
             wait_for(port)
+            wait_for(admin_port)
+            if os.environ.get("CONFORM_RELOADS"):
+                reloader = Reloader(conf, gateway.pid, admin_port)
             cert = b""
             if request.get(USE_TLS):
                 cert = message_decode(request[CREDS])[CREDS_CERT]
@@ -159,6 +178,8 @@ def main():
             gateway.wait()  # until SIGTERM, or the gateway ends by itself
             raise SystemExit("the gateway ended by itself")
         finally:
+            if reloader:
+                note_reloads(reloader)
             for process, how in reversed(started):
                 process.send_signal(how)
             for process, _ in started:

@@ -34,25 +34,28 @@ channel_soak                0  UnaryCall
 "
 
 make_certificate
-read -r tls plain backend <<<"$(free_ports 3)"
+read -r tls plain backend admin <<<"$(free_ports 4)"
 cat >"$work/daemun.conf" <<TXT
-admin = { address = "off"; };
+admin = { address = "127.0.0.1:$admin"; };
+watch_files = false;
 log = { access = "$work/access.log";
         access_format = "\${path} \${grpc_status} \${endpoint} \${fault}"; };
 listeners = (
-  { name = "tls"; address = "127.0.0.1:$tls";
+  { name = "tls"; address = "127.0.0.1:$tls"; /*listener*/
     tls = { certificates = ( { chain = "cert.pem"; key = "key.pem"; } ); }; },
-  { name = "plain"; address = "127.0.0.1:$plain"; }
+  { name = "plain"; address = "127.0.0.1:$plain"; protocols = [ "h2" ];
+    /*listener*/ }
 );
 upstreams = { grpc = {
-  protocol = "h2c"; endpoints = ( { address = "127.0.0.1:$backend"; } ); };
+  /*upstream*/ protocol = "h2c"; endpoints = ( { address = "127.0.0.1:$backend"; } ); };
 };
-routes = ( { path_prefix = "/"; upstream = "grpc"; } );
+routes = ( /*route*/ { path_prefix = "/"; upstream = "grpc"; } );
 TXT
 
 start "$work/server.log" "$tools/interop-server" -port "$backend"
 wait_port "$backend"
 start "$work/daemun.log" "$daemun" -c "$work/daemun.conf"
+gateway=$!
 wait_port "$plain"
 wait_port "$tls"
 
@@ -120,7 +123,14 @@ run_cases() {
     done <<<"$cases"
 }
 
-run_cases tls -server_port "$tls" -use_tls -use_test_ca -ca_file "$work/cert.pem" \
-    -server_host_override localhost
-run_cases plain -server_port "$plain"
+run_both() {
+    run_cases "tls$1" -server_port "$tls" -use_tls -use_test_ca \
+        -ca_file "$work/cert.pem" -server_host_override localhost
+    run_cases "plain$1" -server_port "$plain"
+}
+
+run_both ""
+reload_begin
+run_both " under reloads"
+reload_end grpc
 summary grpc

@@ -81,6 +81,24 @@ make_certificate() {
         2>"$work/openssl.log" || die "openssl made no certificate"
 }
 
+# reload_begin: reloads the gateway $gateway, whose admin port is $admin, until
+# reload_end, which counts as one case.
+reload_begin() {
+    start "$work/reload.log" python3 "$here/reload.py" "$work/daemun.conf" \
+        "$gateway" "$admin"
+    reloader=$!
+}
+
+reload_end() {
+    kill -TERM "$reloader" 2>/dev/null
+    if wait "$reloader"; then
+        pass
+        echo "$1: $(tail -1 "$work/reload.log")"
+    else
+        fail "$1 reloads" "$(tr '\n' ' ' <"$work/reload.log")"
+    fi
+}
+
 pass() {
     passed=$((passed + 1))
 }

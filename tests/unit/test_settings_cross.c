@@ -50,6 +50,28 @@ static void test_settings_cross__listeners(void **state)
         {"listeners = ( { name = \"a\"; address = \"x:1\"; proxy_protocol = "
          "true; proxy_protocol_from = [ \"10.0.0.0/8\" ]; } );",
          ""},
+        {"listeners = ( { name = \"a\"; address = \"x:1\"; protocols = "
+         "[ \"h2\" ]; } );",
+         ""},
+        {"listeners = ( { name = \"a\"; address = \"x:1\"; protocols = "
+         "[ \"http/1.1\" ]; h2c = false; } );",
+         ""},
+        {"listeners = ( { name = \"a\"; address = \"x:1\"; protocols = "
+         "[ \"h2\" ]; h2c = false; } );",
+         "x.conf:1: listeners[0].h2c: protocols has nothing but \"h2\"; remove "
+         "this, or add \"http/1.1\" there\n"},
+        {"listeners = ( { name = \"a\"; address = \"x:1\"; protocols = "
+         "[ \"h2\" ]; tls = { " CERTIFICATES
+         "alpn = [ \"http/1.1\", \"h2\" ]; }; } );",
+         ""},
+        {"listeners = ( { name = \"a\"; address = \"x:1\"; protocols = "
+         "[ \"h2\" ]; tls = { " CERTIFICATES "alpn = [ \"http/1.1\" ]; }; } );",
+         "x.conf:1: listeners[0].protocols: tls.alpn offers none of these; "
+         "remove tls.alpn, or add one of them there\n"},
+        {"listeners = ( { name = \"a\"; address = \"x:1\"; protocols = "
+         "[ \"http/1.1\" ]; tls = { " CERTIFICATES "alpn = [ \"h2\" ]; }; } );",
+         "x.conf:1: listeners[0].protocols: tls.alpn offers none of these; "
+         "remove tls.alpn, or add one of them there\n"},
         {"listeners = ( { name = \"a\"; address = \"unix:/s\"; socket_mode = "
          "\"0660\"; } );",
          ""},

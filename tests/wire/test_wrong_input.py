@@ -85,6 +85,17 @@ WRONG = {
     "required one missing": (
         'listeners = ( { name = "a"; } );', 1,
         'listeners[0]: "address" is missing; add address = "...";'),
+    "protocol that is none": (
+        listener('protocols = [ "h3" ];'), 1,
+        'listeners[0].protocols[0]: "h3" is not one of h2, http/1.1; did you '
+        'mean "h2"?'),
+    "no protocol at all": (
+        listener('protocols = [ ];'), 1,
+        "listeners[0].protocols: "),
+    "no protocol left": (
+        listener('protocols = [ "h2" ]; h2c = false;'), 1,
+        'listeners[0].h2c: protocols has nothing but "h2"; remove this, or '
+        'add "http/1.1" there'),
     "mode that is none": (
         listener('socket_mode = "0688";').replace("127.0.0.1:@http@",
                                                   "unix:/run/x.sock"), 1,
