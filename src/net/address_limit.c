@@ -92,25 +92,29 @@ static bool address_is_fast(struct address_limit *a,
     return false;
 }
 
+/* The other way round than address_take. */
 static void address_give(struct address_limit *a, const struct address_place *p)
 {
-    for (int row = 0; row < 2; row++) {
-        atomic_fetch_sub_explicit(&a->n_open[row][p->cells[row]], 1,
-                                  memory_order_relaxed);
-    }
+    atomic_fetch_sub(&a->n_open[0][p->cells[0]], 1);
+    atomic_fetch_sub(&a->n_open[1][p->cells[1]], 1);
 }
 
-/* Counts first and looks then: two workers cannot both take the last place. */
+/*
+ * Counts first and looks then, so that two workers cannot both take the last
+ * place: row 0 alone would be exact. Row 1, which is never behind row 0, only
+ * corrects it when row 0 counts others too, and then counts every attempt that
+ * is going on. So whoever is let in was one of at most n_open_max by a count
+ * that had all those in it who were let in before. (Needs one order of both
+ * rows: these are not relaxed.)
+ */
 static bool address_take(struct address_limit *a,
                          const struct address_bounds *bounds,
                          const struct address_place *p)
 {
-    const unsigned one = atomic_fetch_add_explicit(&a->n_open[0][p->cells[0]],
-                                                   1, memory_order_relaxed);
-    const unsigned two = atomic_fetch_add_explicit(&a->n_open[1][p->cells[1]],
-                                                   1, memory_order_relaxed);
-    const unsigned n = one < two ? one : two;
-    if (bounds->n_open_max == 0 || n < bounds->n_open_max) {
+    atomic_fetch_add(&a->n_open[1][p->cells[1]], 1);
+    const unsigned n = atomic_fetch_add(&a->n_open[0][p->cells[0]], 1);
+    if (bounds->n_open_max == 0 || n < bounds->n_open_max ||
+        atomic_load(&a->n_open[1][p->cells[1]]) <= bounds->n_open_max) {
         return true;
     }
     address_give(a, p);

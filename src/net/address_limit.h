@@ -5,7 +5,7 @@
  * the smaller of the two counts never is less than the truth, and it is more
  * only for an address that shares a cell with busy ones in both rows. Nothing
  * is looked up, nothing grows, nobody can fill it. Lives as long as the
- * process; every thread; relaxed atomics.
+ * process; every thread; atomics, no lock.
  * Invariant: of the connections that were let in, never more than n_open_max
  * of one address are open at once. The rate may be overrun by one connection
  * for each other worker.
