@@ -26,8 +26,8 @@
 
 enum {
     CONN_KEPT_BYTES_MAX = 256 * 1024, /* more stays in the socket */
-    CONN_LINGER_BYTES = 64 * 1024,
-    CONN_LINGER_MS = 2000,
+    CONN_LINGER_MS = 2000,            /* without a byte */
+    CONN_LINGER_MAX_MS = 30 * 1000,   /* with bytes that never end */
     CONN_LINGER_STALL_MS = 30 * 1000, /* nothing left the out queue */
 };
 
@@ -267,7 +267,21 @@ static void conn_tell_eof(struct conn *c)
     }
 }
 
-/* Lingering: drops what comes until FIN or, after our own FIN, 64 KiB. */
+/* After our FIN: a quiet peer is waited for shortly, a sending one longer. */
+static void conn_linger_on(struct conn *c)
+{
+    const uint64_t now_ms = c->loop->now_ms;
+
+    if (c->linger_end_ms == 0) {
+        c->linger_end_ms = now_ms + CONN_LINGER_MAX_MS;
+    }
+    const uint64_t left_ms =
+        c->linger_end_ms > now_ms ? c->linger_end_ms - now_ms : 0;
+    loop_arm(c->loop, &c->timer,
+             left_ms < CONN_LINGER_MS ? left_ms : CONN_LINGER_MS);
+}
+
+/* Lingering: drops what comes until FIN. */
 static void conn_read_drop(struct conn *c)
 {
     while (c->is_readable && !c->is_eof && !conn_is_closed(c)) {
@@ -275,15 +289,11 @@ static void conn_read_drop(struct conn *c)
             conn_read_later(c);
             return;
         }
-        const size_t n = conn_read_some(c);
-        if (n == 0) {
+        if (conn_read_some(c) == 0) {
             break;
         }
         if (c->is_shut) {
-            c->n_dropped += n;
-        }
-        if (c->n_dropped > CONN_LINGER_BYTES) {
-            conn_close(c, CONN_CLOSED_BY_US);
+            conn_linger_on(c);
         }
     }
 }
@@ -386,7 +396,7 @@ static void conn_finish_sending(struct conn *c)
             return;
         }
         if (c->is_lingering) {
-            loop_arm(c->loop, &c->timer, CONN_LINGER_MS);
+            conn_linger_on(c);
         }
     }
     if (c->want_close && (!c->is_lingering || c->is_eof)) {
@@ -756,8 +766,11 @@ void conn_close_linger(struct conn *c)
     c->is_lingering = true;
     c->want_shutdown = true;
     c->on_timer = NULL;
-    loop_arm(c->loop, &c->timer,
-             c->is_shut ? CONN_LINGER_MS : CONN_LINGER_STALL_MS);
+    if (c->is_shut) {
+        conn_linger_on(c);
+    } else {
+        loop_arm(c->loop, &c->timer, CONN_LINGER_STALL_MS);
+    }
     if (!c->is_reading) {
         conn_kept_drop(c, c->kept_len);
     }

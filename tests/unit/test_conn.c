@@ -727,6 +727,14 @@ static void test_conn__linger_has_its_limits(void **state)
     probe_turn(&p);
     assert_true(p.c->is_shut);
     assert_true(timer_is_armed(&p.c->timer));
+    // However much comes, it goes on, until its time is over.
+    for (int i = 0; i < 64; i++) {
+        send(p.fd, block, sizeof(block), MSG_DONTWAIT | MSG_NOSIGNAL);
+        probe_turn(&p);
+    }
+    assert_int_equal(p.n_closed, 0);
+    assert_true(p.c->timer.deadline_ms >= p.loop->now_ms + CONN_LINGER_MS - 5);
+    p.c->linger_end_ms = p.loop->now_ms + 1;
     for (int i = 0; i < TURNS_MAX && p.n_closed == 0; i++) {
         send(p.fd, block, sizeof(block), MSG_DONTWAIT | MSG_NOSIGNAL);
         probe_turn(&p);

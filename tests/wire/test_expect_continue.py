@@ -92,6 +92,35 @@ def test_early_final_answer(gateway, server):
         assert (got.status, got.body) == (403, b"no")
 
 
+@pytest.mark.parametrize("framing", ["content-length", "chunked"])
+@pytest.mark.parametrize("answer", ["backend", "gateway"])
+def test_early_answer_to_one_that_sends_on(gateway, server, framing, answer):
+    """Many clients read an answer only once their body is sent: it is not
+    destroyed by a reset while they send."""
+    def script(conn):
+        conn.recv_request_head()
+        conn.send("HTTP/1.1 403 No\r\ncontent-length: 2\r\n\r\nno")
+        conn.shut()
+        conn.recv_all()
+    route = "max_body_bytes = 4;" if answer == "gateway" else ""
+    g = gateway(simple(server(script), route=route))
+    piece = bytes(64 * 1024)
+    n = 128
+    with connect(g.port()) as c:
+        if framing == "chunked":
+            c.send("POST / HTTP/1.1\r\nhost: localhost\r\n"
+                   "transfer-encoding: chunked\r\n\r\n")
+            piece = b"%x\r\n%s\r\n" % (len(piece), piece)
+        else:
+            c.send("POST / HTTP/1.1\r\nhost: localhost\r\n"
+                   f"content-length: {n * len(piece)}\r\n\r\n")
+        for _ in range(n):
+            c.send(piece)
+        got = c.recv_response()
+        assert got.status == (413 if answer == "gateway" else 403)
+        assert c.is_closed_by_peer()
+
+
 def test_interim_answers_of_the_backend(gateway, server):
     """100 is swallowed, 103 is relayed."""
     def script(conn):

@@ -84,8 +84,9 @@ def test_after_the_return(gateway, make, policy):
     switches[0].health = 200
     g.wait_metric(of(b0, "down"), 0)
     assert g.metric(of(b0, "slow_start")) == 1
-    # A tenth of its half: 20 of 400, give or take what chance does.
-    assert 2 <= spread(g, 400)["b0"] <= 48
+    # A tenth of its half: 20 of 400. round_robin gives it one turn for each
+    # ten of the other one: 36. Give or take five deviations of chance.
+    assert 2 <= spread(g, 400)["b0"] <= 66
     assert "slow_start" in {line["picked_by"] for line in g.access_lines()}
 
 
@@ -109,7 +110,7 @@ def test_added_by_a_reload(gateway, make):
     g.reload(conf_of(backends, SLOW))
     assert g.metric(of(backends[2], "slow_start")) == 1
     got = spread(g, 300)
-    assert 1 <= got["b2"] <= 30
+    assert 1 <= got["b2"] <= 36
     assert abs(got["b0"] - got["b1"]) < 60
     # Another reload goes on with it, and one without slow start ends it.
     g.reload(conf_of(backends, SLOW + "retries_max = 2;"))
