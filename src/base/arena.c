@@ -15,7 +15,7 @@
 #include <stdint.h>
 #include <stdio.h>
 
-enum { ARENA_ALIGN = 16, ARENA_BLOCK_BYTES = 8 * 1024 - 48 };
+enum { ARENA_ALIGN = 16, ARENA_BLOCK_BYTES = 4 * 1024 - 48 };
 
 struct arena_block {
     struct arena_block *next;

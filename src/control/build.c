@@ -99,6 +99,7 @@ struct codec_limits build_limits(const struct build *b)
     c.n_streams_max = build_number(l, "streams_max");
     c.stream_window_bytes = build_number(l, "stream_window_bytes");
     c.conn_window_bytes = build_number(l, "connection_window_bytes");
+    c.conn_buffer_bytes = build_number(l, "connection_buffer_bytes");
     c.n_glitches_max = build_number(l, "glitches_max");
     c.n_resets_max = build_number(l, "resets_max");
     c.n_requests_max = build_number(l, "requests_per_connection_max");

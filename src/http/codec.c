@@ -14,6 +14,11 @@
 
 #include <stdatomic.h>
 
+enum {
+    CODEC_QUOTA_MIN = 2 * 1024,
+    CODEC_QUOTA_SHARE = 128, /* of what the client has taken so far */
+};
+
 enum { CODEC_LIMITS_N_MAX = 100000 };
 
 /* Interned limits: a list that only grows, so readers need no guard. */
@@ -43,6 +48,7 @@ struct codec_limits codec_limits_default(void)
         .n_streams_max = 100,
         .stream_window_bytes = 64 * 1024,
         .conn_window_bytes = 1024 * 1024,
+        .conn_buffer_bytes = 256 * 1024,
         .n_glitches_max = 500,
         .n_resets_max = 200,
     };
@@ -67,6 +73,7 @@ static bool codec_limits_are_equal(const struct codec_limits *a,
            a->n_streams_max == b->n_streams_max &&
            a->stream_window_bytes == b->stream_window_bytes &&
            a->conn_window_bytes == b->conn_window_bytes &&
+           a->conn_buffer_bytes == b->conn_buffer_bytes &&
            a->n_glitches_max == b->n_glitches_max &&
            a->n_resets_max == b->n_resets_max &&
            a->is_underscore_allowed == b->is_underscore_allowed &&
@@ -113,9 +120,29 @@ void codec_init(struct codec *k,
                         .limits = limits,
                         .owner_ops = owner_ops,
                         .owner = owner,
+                        .quota = UINT32_MAX,
                         .is_server = is_server,
                         .is_settled = kind == CODEC_H1};
     list_init(&k->streams);
+}
+
+/*
+ * A connection with too much waiting takes little at a time, unless it has
+ * shown that it takes a lot: with its windows shut from the start it holds next
+ * to nothing, and a download of many files at once is not slowed down.
+ */
+void codec_count_out(struct codec *k, size_t more, size_t less)
+{
+    k->n_out_bytes += more;
+    k->n_out_bytes -= less;
+    if (k->n_out_bytes <= k->limits->conn_buffer_bytes) {
+        k->quota = UINT32_MAX;
+        return;
+    }
+    const uint64_t earned = k->conn->sent_bytes / CODEC_QUOTA_SHARE;
+    k->quota = earned < CODEC_QUOTA_MIN ? CODEC_QUOTA_MIN
+               : earned > UINT32_MAX    ? UINT32_MAX
+                                        : (uint32_t)earned;
 }
 
 void stream_fail(struct stream *s, enum fault f)

@@ -78,10 +78,11 @@ struct stream {
     bool is_dead;       /* on_fault was called */
     bool is_closed;     /* the owner has let go */
     bool want_room;
-    bool is_tunnel;      /* after 101: raw bytes both ways */
-    bool is_first;       /* client: first request on this connection, so a
-                            failure is not a stale keep-alive connection */
-    size_t n_uncredited; /* delivered, credit not yet returned */
+    bool is_tunnel;        /* after 101: raw bytes both ways */
+    bool is_first;         /* client: first request on this connection, so a
+                              failure is not a stale keep-alive connection */
+    size_t n_uncredited;   /* delivered, credit not yet returned */
+    const uint32_t *quota; /* (o) see stream_follow; NULL: buffer_bytes */
 };
 
 /* What a codec tells whoever made it. */
@@ -131,6 +132,10 @@ struct codec {
     uint32_t n_streams;  /* open now, also those not closed by the owner */
     uint32_t n_requests; /* ever, on this connection */
     uint32_t n_glitches;
+    /* Bytes that wait to leave, all streams together; above
+     * limits->conn_buffer_bytes the quota is small. */
+    size_t n_out_bytes;
+    uint32_t quota; /* most that a stream takes at a time; see stream_follow */
     bool is_server;
     bool is_draining; /* no new streams; ends when the last has ended */
     bool is_settled;  /* the peer's limits are known (h2: SETTINGS came) */
@@ -205,6 +210,32 @@ static inline size_t stream_n_queued(const struct stream *s)
 {
     return s->codec != NULL ? s->codec->ops->n_queued(s) : 0;
 }
+/* Whether the owner should give no more before on_room: the stream has enough,
+ * or the connection has too much and the stream something. */
+static inline bool stream_is_full(const struct stream *s)
+{
+    const size_t n = stream_n_queued(s);
+    return s->codec != NULL &&
+           (n > s->codec->limits->buffer_bytes || n > s->codec->quota);
+}
+/*
+ * What comes on `s` goes out on `to`: from now on `s` delivers no more at a
+ * time than a stream of that connection takes. `to` NULL: no longer. The codec
+ * of `to` must live until then.
+ */
+static inline void stream_follow(struct stream *s, const struct stream *to)
+{
+    s->quota = to != NULL && to->codec != NULL ? &to->codec->quota : NULL;
+    if (s->codec != NULL && s->codec->kind == CODEC_H1) {
+        s->codec->conn->read_quota = s->quota;
+    }
+}
+/* Most that may be with the owner of `s`, in bytes. */
+static inline size_t stream_quota(const struct stream *s)
+{
+    const size_t usual = s->codec->limits->buffer_bytes;
+    return s->quota != NULL && *s->quota < usual ? *s->quota : usual;
+}
 static inline void stream_want_room(struct stream *s)
 {
     s->want_room = true;
@@ -244,6 +275,8 @@ void codec_init(struct codec *k,
                 const struct codec_limits *limits,
                 const struct codec_owner_ops *owner_ops,
                 void *owner);
+/* n_out_bytes has changed. */
+void codec_count_out(struct codec *k, size_t more, size_t less);
 /* Tells the stream once; marks it dead. */
 void stream_fail(struct stream *s, enum fault f);
 

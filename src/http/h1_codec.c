@@ -157,7 +157,7 @@ static void h1_on_deadline(struct h1 *h)
         h1_refuse(h, FAULT_HEAD_TIMEOUT);
     } else if (h->stream == NULL) {
         h->state = H1_BROKEN;
-        conn_close_linger(h->codec.conn);
+        conn_close_answered(h->codec.conn);
     }
 }
 
@@ -275,9 +275,11 @@ static void h1_end_server(struct h1 *h, const struct stream *s)
         conn_abort(c);
     } else if (!s->is_out_done && s->is_out_begun) {
         conn_abort(c);
-    } else if (!s->is_out_done || !h->keep || h->state == H1_BROKEN) {
-        h->state = H1_BROKEN;
+    } else if (h->state == H1_BROKEN) {
         conn_close_linger(c);
+    } else if (!s->is_out_done || !h->keep) {
+        h->state = H1_BROKEN;
+        conn_close_answered(c);
     } else if (h->state == H1_DONE) {
         h1_next(h);
     } else {

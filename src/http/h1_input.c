@@ -23,11 +23,11 @@ static size_t h1_min(size_t a, uint64_t b)
 static size_t h1_room(const struct h1 *h, size_t held)
 {
     const struct stream *const s = h->stream;
-    const size_t max = h->codec.limits->buffer_bytes;
 
     if (s == NULL) {
         return SIZE_MAX; // Drained bytes have a budget of their own.
     }
+    const size_t max = stream_quota(s);
     const size_t with_owner = s->n_uncredited + held;
     return with_owner < max ? max - with_owner : 0;
 }
@@ -62,7 +62,7 @@ static void h1_drained(struct h1 *h, size_t len)
 
     if (len > h->drain_left) {
         h->state = H1_BROKEN;
-        conn_close_linger(c);
+        conn_close_answered(c);
         return;
     }
     h->drain_left -= (uint32_t)len;

@@ -81,6 +81,7 @@ h2_send_data(struct stream *s, const uint8_t *p, size_t len, bool is_end)
     }
     if (len > 0) {
         buf_append(&st->out, p, len);
+        codec_count_out(&h2->codec, len, 0);
     }
     h2_output_resume(h2, st);
 }
@@ -521,6 +522,17 @@ static void h2_session_new(struct h2 *h2)
     nghttp2_option_del(option);
 }
 
+/*
+ * A connection to a backend carries answers for many clients: one of them who
+ * takes nothing must not use up the window of the others. There the windows of
+ * the streams are the bound.
+ */
+static int32_t h2_conn_window_bytes(const struct h2 *h2)
+{
+    return h2->codec.is_server ? (int32_t)h2->codec.limits->conn_window_bytes
+                               : NGHTTP2_MAX_WINDOW_SIZE;
+}
+
 static void h2_say_settings(struct h2 *h2)
 {
     const struct codec_limits *const limits = h2->codec.limits;
@@ -540,9 +552,9 @@ static void h2_say_settings(struct h2 *h2)
     }
     CHECK(nghttp2_submit_settings(h2->session, NGHTTP2_FLAG_NONE, entries, n) ==
           0);
-    CHECK(nghttp2_session_set_local_window_size(
-              h2->session, NGHTTP2_FLAG_NONE, 0,
-              (int32_t)limits->conn_window_bytes) == 0);
+    CHECK(nghttp2_session_set_local_window_size(h2->session, NGHTTP2_FLAG_NONE,
+                                                0,
+                                                h2_conn_window_bytes(h2)) == 0);
 }
 
 struct codec *h2_new(struct conn *c,

@@ -166,7 +166,7 @@ static int h2_input_on_data(nghttp2_session *session,
     struct stream *const s = &st->s;
     st->n_unconsumed += len;
     if (st->is_head_told && buf_len(&st->in) == 0 && !st->is_delivering &&
-        s->n_uncredited + len <= h2->codec.limits->buffer_bytes) {
+        s->n_uncredited + len <= stream_quota(s)) {
         h2_input_tell(st, p, len);
         return 0;
     }

@@ -178,19 +178,21 @@ static int h2_output_on_send_data(nghttp2_session *session,
     struct h2 *const h2 = user;
     struct h2_stream *const st = source->ptr;
     struct conn *const c = h2->codec.conn;
+    const size_t have = buf_len(&st->out);
     (void)session;
     CHECK(frame->data.padlen == 0);
     if (conn_is_closed(c) || conn_n_queued(c) >= H2_OUT_BYTES_MAX) {
         h2->is_blocked = true;
         return NGHTTP2_ERR_WOULDBLOCK;
     }
-    if (buf_len(&st->out) < len) {
+    if (have < len) {
         // The stream was given up after nghttp2 had planned this frame.
         return NGHTTP2_ERR_TEMPORAL_CALLBACK_FAILURE;
     }
     conn_write(c, header, 9);
     if (!conn_is_closed(c)) {
         h2_output_move(c, &st->out, len);
+        codec_count_out(&h2->codec, 0, have - buf_len(&st->out));
     }
     st->out_ms = h2->codec.loop->now_ms;
     if (st->s.want_room) {

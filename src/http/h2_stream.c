@@ -38,6 +38,7 @@ void h2_stream_free(struct h2 *h2, struct h2_stream *st)
     h2->idle_since_ms = k->loop->now_ms;
     h2->want_capacity = true;
     buf_fini(&st->in);
+    codec_count_out(k, 0, buf_len(&st->out));
     buf_fini(&st->out);
     mem_free(st->out_trailers);
     mem_free(st);
@@ -81,6 +82,9 @@ void h2_stream_drop_in(struct h2 *h2, struct h2_stream *st)
 
 void h2_stream_drop_out(struct h2_stream *st)
 {
+    if (st->s.codec != NULL) {
+        codec_count_out(st->s.codec, 0, buf_len(&st->out));
+    }
     h2_stream_empty(&st->out);
     mem_free(st->out_trailers);
     st->out_trailers = NULL;
@@ -151,7 +155,7 @@ static void
 h2_stream_tell_data(struct h2 *h2, struct h2_stream *st, bool is_last)
 {
     struct stream *const s = &st->s;
-    const size_t most = h2->codec.limits->buffer_bytes;
+    const size_t most = stream_quota(s);
     while (h2_stream_is_live(st) && buf_len(&st->in) > 0 &&
            (is_last || s->n_uncredited < most)) {
         const struct str piece = buf_peek(&st->in);

@@ -26,6 +26,7 @@ struct codec_limits {
     uint32_t n_streams_max;    /* h2: concurrent */
     uint32_t stream_window_bytes;
     uint32_t conn_window_bytes;
+    uint32_t conn_buffer_bytes; /* waits to leave, all streams together */
     uint32_t n_glitches_max;    /* bucket of oddities; refills 33 a second */
     uint32_t n_resets_max;      /* bucket of resets; refills 33 a second */
     bool is_underscore_allowed; /* R-HDR-5 */

@@ -16,6 +16,7 @@
 
 #include "base/check.h"
 #include "base/mem.h"
+#include "net/conn_kept.h"
 #include "net/io.h"
 #include "net/tls.h"
 
@@ -26,6 +27,7 @@
 
 enum {
     CONN_KEPT_BYTES_MAX = 256 * 1024, /* more stays in the socket */
+    CONN_LINGER_BYTES = 64 * 1024,
     CONN_LINGER_MS = 2000,            /* without a byte */
     CONN_LINGER_MAX_MS = 30 * 1000,   /* with bytes that never end */
     CONN_LINGER_STALL_MS = 30 * 1000, /* nothing left the out queue */
@@ -109,36 +111,6 @@ static void conn_die(struct conn *c)
 
 /* ---- kept bytes --------------------------------------------------------- */
 
-static void conn_kept_append(struct conn *c, const uint8_t *p, size_t len)
-{
-    if (len == 0) {
-        return;
-    }
-    if (c->kept_len + len > c->kept_cap) {
-        size_t cap = c->kept_cap == 0 ? 1024 : c->kept_cap * 2;
-        while (cap < c->kept_len + len) {
-            cap *= 2;
-        }
-        c->kept = mem_resize(c->kept, cap);
-        c->kept_cap = cap;
-    }
-    memcpy(c->kept + c->kept_len, p, len);
-    c->kept_len += len;
-}
-
-static void conn_kept_drop(struct conn *c, size_t len)
-{
-    CHECK(len <= c->kept_len);
-    c->kept_len -= len;
-    if (c->kept_len > 0) {
-        memmove(c->kept, c->kept + len, c->kept_len);
-        return;
-    }
-    mem_free(c->kept);
-    c->kept = NULL;
-    c->kept_cap = 0;
-}
-
 static size_t conn_call_on_bytes(struct conn *c, const uint8_t *p, size_t len)
 {
     c->is_reading = true;
@@ -205,7 +177,11 @@ static void conn_read_failed(struct conn *c)
 /* The next `len` bytes of the turn into the scratch block; 0: no more now. */
 static size_t conn_read_some(struct conn *c)
 {
-    const ssize_t n = c->io->read(c, c->loop->scratch, LOOP_SCRATCH_BYTES);
+    const size_t n_max =
+        c->read_quota != NULL && *c->read_quota < LOOP_SCRATCH_BYTES
+            ? *c->read_quota
+            : LOOP_SCRATCH_BYTES;
+    const ssize_t n = c->io->read(c, c->loop->scratch, n_max);
     if (n > 0) {
         c->received_bytes += (uint64_t)n;
         c->turn_bytes += (size_t)n;
@@ -289,10 +265,14 @@ static void conn_read_drop(struct conn *c)
             conn_read_later(c);
             return;
         }
-        if (conn_read_some(c) == 0) {
+        const size_t n = conn_read_some(c);
+        if (n == 0) {
             break;
         }
-        if (c->is_shut) {
+        if (c->is_shut && n > c->n_linger_left) {
+            conn_close(c, CONN_CLOSED_BY_US);
+        } else if (c->is_shut) {
+            c->n_linger_left -= n;
             conn_linger_on(c);
         }
     }
@@ -753,11 +733,12 @@ void conn_close_after_write(struct conn *c)
     }
 }
 
-void conn_close_linger(struct conn *c)
+static void conn_linger(struct conn *c, uint64_t n_bytes_max)
 {
     if (conn_is_closed(c) || c->is_lingering) {
         return;
     }
+    c->n_linger_left = n_bytes_max;
     if (c->is_write_failed || !c->is_ready) {
         conn_close(c, CONN_CLOSED_BY_US);
         return;
@@ -774,6 +755,16 @@ void conn_close_linger(struct conn *c)
     if (!c->is_reading) {
         conn_kept_drop(c, c->kept_len);
     }
+}
+
+void conn_close_linger(struct conn *c)
+{
+    conn_linger(c, CONN_LINGER_BYTES);
+}
+
+void conn_close_answered(struct conn *c)
+{
+    conn_linger(c, UINT64_MAX);
 }
 
 void conn_shutdown(struct conn *c)

@@ -120,27 +120,29 @@ struct conn {
     bool is_connecting;
     bool is_ready;
     bool is_paused;
-    bool is_readable;       /* the socket may have bytes (edge seen) */
-    bool is_writable;       /* the socket may take bytes */
-    bool is_eof;            /* FIN seen */
-    bool is_eof_told;       /* on_eof was called */
-    bool want_room;         /* on_room is owed */
-    bool want_close;        /* close once the out queue is empty */
-    bool want_shutdown;     /* send FIN once the out queue is empty */
-    bool is_shut;           /* FIN was sent */
-    bool is_lingering;      /* read and drop until FIN, see conn_close_linger */
-    bool has_kept_news;     /* offer kept bytes again */
-    bool is_reading;        /* inside on_bytes */
-    bool is_drained;        /* io_tls: socket emptied since the last edge */
-    bool is_peer_shut;      /* the kernel told of a FIN behind unread bytes */
-    bool is_write_failed;   /* read what is left, then die of CONN_RESET */
-    bool is_abort;          /* conn_abort: no goodbye */
-    bool want_next_turn;    /* its share of this turn is used up */
-    bool is_midway;         /* owner, in on_bytes: more must come. An RST that
-                               came together with bytes is then looked for */
-    uint64_t turn_us;       /* the turn that turn_bytes counts */
-    size_t turn_bytes;      /* read in that turn */
+    bool is_readable;     /* the socket may have bytes (edge seen) */
+    bool is_writable;     /* the socket may take bytes */
+    bool is_eof;          /* FIN seen */
+    bool is_eof_told;     /* on_eof was called */
+    bool want_room;       /* on_room is owed */
+    bool want_close;      /* close once the out queue is empty */
+    bool want_shutdown;   /* send FIN once the out queue is empty */
+    bool is_shut;         /* FIN was sent */
+    bool is_lingering;    /* read and drop until FIN, see conn_close_linger */
+    bool has_kept_news;   /* offer kept bytes again */
+    bool is_reading;      /* inside on_bytes */
+    bool is_drained;      /* io_tls: socket emptied since the last edge */
+    bool is_peer_shut;    /* the kernel told of a FIN behind unread bytes */
+    bool is_write_failed; /* read what is left, then die of CONN_RESET */
+    bool is_abort;        /* conn_abort: no goodbye */
+    bool want_next_turn;  /* its share of this turn is used up */
+    bool is_midway;       /* owner, in on_bytes: more must come. An RST that
+                             came together with bytes is then looked for */
+    uint64_t turn_us;     /* the turn that turn_bytes counts */
+    size_t turn_bytes;    /* read in that turn */
+    const uint32_t *read_quota; /* most per read; NULL: LOOP_SCRATCH_BYTES */
     uint64_t linger_end_ms; /* latest end of lingering; 0: no FIN sent yet */
+    uint64_t n_linger_left; /* bytes that may still come after the FIN */
     struct tls_server *tls_next; /* conn_start_tls was called */
 };
 
@@ -203,12 +205,16 @@ void conn_abort(struct conn *c);
 void conn_close_after_write(struct conn *c);
 /*
  * As conn_close_after_write, then sends FIN and reads and drops what the peer
- * still sends, until its FIN, 2 s of silence or 30 s in all (RFC 9112 9.6): so
- * that our answer is not destroyed by an RST. A count of bytes would be the
- * wrong limit, for clients that read the answer only once their body is sent.
- * No call is made on the owner but on_closed.
+ * still sends, until its FIN, 64 KiB, 2 s of silence or 30 s in all (RFC 9112
+ * 9.6): so that our last words are not destroyed by an RST. No call is made on
+ * the owner but on_closed.
  */
 void conn_close_linger(struct conn *c);
+/*
+ * The same without a limit in bytes, for an answer that came before the end of
+ * a lawful request: clients that read only once their body is sent get it too.
+ */
+void conn_close_answered(struct conn *c);
 /* Sends FIN after the out queue has left; reading goes on (tunnels). */
 void conn_shutdown(struct conn *c);
 static inline bool conn_is_closed(const struct conn *c)

@@ -27,6 +27,7 @@ enum {
     LISTENER_N_INHERITED_MAX = 64,
     LISTENER_FIRST_FD = 3, /* SD_LISTEN_FDS_START */
     LISTENER_PAUSE_MS = 50,
+    LISTENER_UNSENT_BYTES = 128 * 1024,
     LISTENER_DRAIN_MAX = 64 * 1024, /* accepted at most while closing */
 };
 
@@ -124,9 +125,14 @@ static void listener_set(int fd, int level, int option, int value)
     (void)setsockopt(fd, level, option, &value, sizeof(value));
 }
 
-/* Accepted sockets inherit these, which saves system calls for each. */
+/*
+ * Accepted sockets inherit these, which saves system calls for each. What the
+ * kernel holds unsent (up to 4 MiB otherwise) is as much ours as our buffers:
+ * a client that does not read must not have it.
+ */
 static void listener_set_options(int fd)
 {
+    listener_set(fd, IPPROTO_TCP, TCP_NOTSENT_LOWAT, LISTENER_UNSENT_BYTES);
     listener_set(fd, IPPROTO_TCP, TCP_NODELAY, 1);
     listener_set(fd, SOL_SOCKET, SO_KEEPALIVE, 1);
 }

@@ -30,8 +30,7 @@ forward_credit(struct forward *f, struct stream *from, struct stream *to)
     if (f->n_uncredited == 0 || from == NULL) {
         return;
     }
-    if (to->codec != NULL &&
-        stream_n_queued(to) > to->codec->limits->buffer_bytes) {
+    if (stream_is_full(to)) {
         stream_want_room(to);
         return;
     }
@@ -265,6 +264,7 @@ static void forward_start(struct exchange *x)
 void forward_begin(struct exchange *x, struct codec *k)
 {
     x->us = codec_open(k, &forward_upstream_ops, x, &x->arena);
+    stream_follow(x->us, x->cs);
     x->answer_status = 0;
     forward_start(x);
 }

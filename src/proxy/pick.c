@@ -310,6 +310,7 @@ void exchange_attempt_end(struct exchange *x, bool is_failure)
     if (x->us != NULL) {
         struct stream *us = x->us;
         x->us = NULL;
+        stream_follow(us, NULL);
         stream_close(us);
     }
     pick_release(x, is_broken_off);

@@ -716,10 +716,19 @@ static void test_conn__linger_waits_for_the_fin(void **state)
     probe_close(&p);
 }
 
+/* Sends until the conn is closed, `n_max` blocks of 8 KiB at most. */
+static void probe_flood(struct probe *p, int n_max)
+{
+    const uint8_t block[8192] = {0};
+    for (int i = 0; i < n_max && p->n_closed == 0; i++) {
+        send(p->fd, block, sizeof(block), MSG_DONTWAIT | MSG_NOSIGNAL);
+        probe_turn(p);
+    }
+}
+
 static void test_conn__linger_has_its_limits(void **state)
 {
     struct probe p;
-    uint8_t block[8192] = {0};
     (void)state;
     probe_open_tcp(&p);
     probe_turn(&p);
@@ -727,18 +736,26 @@ static void test_conn__linger_has_its_limits(void **state)
     probe_turn(&p);
     assert_true(p.c->is_shut);
     assert_true(timer_is_armed(&p.c->timer));
-    // However much comes, it goes on, until its time is over.
-    for (int i = 0; i < 64; i++) {
-        send(p.fd, block, sizeof(block), MSG_DONTWAIT | MSG_NOSIGNAL);
-        probe_turn(&p);
-    }
+    probe_flood(&p, TURNS_MAX);
+    assert_int_equal(p.n_closed, 1);
+    assert_int_equal(p.end, CONN_CLOSED_BY_US);
+    probe_close(&p);
+}
+
+/* However much comes, it goes on, until its time is over. */
+static void test_conn__an_answered_one_reads_on(void **state)
+{
+    struct probe p;
+    (void)state;
+    probe_open_tcp(&p);
+    probe_turn(&p);
+    conn_close_answered(p.c);
+    probe_turn(&p);
+    probe_flood(&p, 64);
     assert_int_equal(p.n_closed, 0);
     assert_true(p.c->timer.deadline_ms >= p.loop->now_ms + CONN_LINGER_MS - 5);
     p.c->linger_end_ms = p.loop->now_ms + 1;
-    for (int i = 0; i < TURNS_MAX && p.n_closed == 0; i++) {
-        send(p.fd, block, sizeof(block), MSG_DONTWAIT | MSG_NOSIGNAL);
-        probe_turn(&p);
-    }
+    probe_flood(&p, TURNS_MAX);
     assert_int_equal(p.n_closed, 1);
     assert_int_equal(p.end, CONN_CLOSED_BY_US);
     probe_close(&p);
@@ -955,6 +972,7 @@ int main(void)
         cmocka_unit_test(test_conn__a_timer_ends_a_stalled_write),
         cmocka_unit_test(test_conn__linger_waits_for_the_fin),
         cmocka_unit_test(test_conn__linger_has_its_limits),
+        cmocka_unit_test(test_conn__an_answered_one_reads_on),
         cmocka_unit_test(test_conn__linger_ends_by_its_own_timer),
         cmocka_unit_test(test_conn__abort_sends_a_reset),
         cmocka_unit_test(test_conn__a_new_owner_gets_the_rest),
