@@ -171,6 +171,14 @@ static bool build_addresses(struct build *b)
     return true;
 }
 
+static void build_handshakes(struct build *b)
+{
+    const struct node *l = settings_child(b->root, "limits");
+    struct handshake_bounds *bounds = &b->snap->handshake_bounds;
+    bounds->n_max = build_number(l, "tls_handshakes_max");
+    bounds->rate_per_s = build_number(l, "tls_handshakes_per_second");
+}
+
 static void build_access_format(struct build *b)
 {
     const struct node *log = settings_child(b->root, "log");
@@ -209,6 +217,7 @@ struct snapshot *build_snapshot(struct build_world *world,
     atomic_init(&snap->n_workers_left, (unsigned)world->n_workers);
     snap->n_conns_max = build_conns_max(&b);
     build_times(&b);
+    build_handshakes(&b);
     b.upstreams = map_new();
     /* All of them run, so that one pass tells every problem. */
     build_access_format(&b);

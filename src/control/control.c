@@ -25,6 +25,7 @@
 #include "control/prepare.h"
 #include "control/source_file.h"
 #include "control/watch.h"
+#include "net/fd_reserve.h"
 #include "proxy/worker.h"
 
 #include <limits.h>
@@ -528,6 +529,9 @@ static void control_raise_fd_limit(void)
     if (getrlimit(RLIMIT_NOFILE, &r) == 0 && r.rlim_cur < r.rlim_max) {
         r.rlim_cur = r.rlim_max;
         setrlimit(RLIMIT_NOFILE, &r);
+    }
+    if (getrlimit(RLIMIT_NOFILE, &r) == 0) {
+        fd_reserve_init(r.rlim_cur);
     }
 }
 

@@ -17,6 +17,7 @@
 #include "base/check.h"
 #include "base/mem.h"
 #include "net/conn_kept.h"
+#include "net/fd_reserve.h"
 #include "net/io.h"
 #include "net/tls.h"
 
@@ -594,10 +595,16 @@ struct conn *conn_accept(struct loop *loop,
     return c;
 }
 
+/* -1 with errno. */
 static int conn_open_socket(const struct addr *to)
 {
     const int fd =
         socket(to->sa.sa_family, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
+    if (fd >= 0 && fd_reserve_has(fd)) {
+        close(fd);
+        errno = EMFILE;
+        return -1;
+    }
     if (fd >= 0 && to->sa.sa_family != AF_UNIX) {
         const int on = 1;
         setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &on, sizeof(on));

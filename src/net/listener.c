@@ -14,6 +14,7 @@
 #include "base/check.h"
 #include "base/log.h"
 #include "base/mem.h"
+#include "net/fd_reserve.h"
 
 #include <errno.h>
 #include <fcntl.h>
@@ -464,6 +465,11 @@ static bool acceptor_is_out_of_room(int error_number)
            error_number == ENOBUFS || error_number == ENOMEM;
 }
 
+static bool acceptor_has_made_room(struct acceptor *a)
+{
+    return a->on_full != NULL && a->on_full(a);
+}
+
 /* Accepts one. 1: another may follow; 0: none waits; -1: no room for it. */
 static int acceptor_accept(struct acceptor *a)
 {
@@ -480,12 +486,41 @@ static int acceptor_accept(struct acceptor *a)
         /* Else a client that left while it waited: go on with the next. */
         return acceptor_is_out_of_room(errno) ? -1 : 1;
     }
+    /* The last ones are for logs, reloads and admin pages. */
+    const bool is_last = fd_reserve_has(fd);
+    if (is_last && !acceptor_has_made_room(a)) {
+        close(fd);
+        return -1;
+    }
     struct addr local = a->local;
     if (!a->is_local_known) {
         listener_get_name(fd, &local);
     }
     a->fn(a, fd, &peer, &local);
-    return 1;
+    return is_last ? 0 : 1;
+}
+
+void acceptor_pause(struct acceptor *a, uint32_t for_ms)
+{
+    if (a->is_open) {
+        event_del(&a->event);
+        loop_arm(a->loop, &a->pause, for_ms);
+    }
+}
+
+/* One line a second, however often it is tried. */
+static void acceptor_full(struct acceptor *a)
+{
+    const uint64_t now_ms = a->loop->now_ms;
+    if (a->full_log_ms == 0 || now_ms >= a->full_log_ms + 1000) {
+        a->full_log_ms = now_ms;
+        log_text(LOG_WARN,
+                 "accept: out of descriptors or memory, and no connection is "
+                 "idle: clients wait (raise the limit of descriptors, or lower "
+                 "limits.connections_max)");
+    }
+    acceptor_pause(a, LISTENER_PAUSE_MS);
+    (void)acceptor_has_made_room(a);
 }
 
 static void acceptor_on_event(evutil_socket_t fd, short what, void *arg)
@@ -494,15 +529,12 @@ static void acceptor_on_event(evutil_socket_t fd, short what, void *arg)
     (void)what;
     struct acceptor *a = arg;
     /* The event is level-triggered: what is left comes in the next turn. */
-    for (int i = 0; i < LISTENER_ACCEPT_BATCH && a->is_open; i++) {
+    for (int i = 0;
+         i < LISTENER_ACCEPT_BATCH && a->is_open && !timer_is_armed(&a->pause);
+         i++) {
         const int result = acceptor_accept(a);
         if (result < 0) {
-            log_text(LOG_WARN,
-                     "accept: out of descriptors or memory, waiting "
-                     "%d ms",
-                     LISTENER_PAUSE_MS);
-            event_del(&a->event);
-            loop_arm(a->loop, &a->pause, LISTENER_PAUSE_MS);
+            acceptor_full(a);
         }
         if (result <= 0) {
             return;
@@ -513,6 +545,7 @@ static void acceptor_on_event(evutil_socket_t fd, short what, void *arg)
 static void acceptor_on_pause_end(struct timer *t)
 {
     struct acceptor *a = CONTAINER_OF(t, struct acceptor, pause);
+    loop_disarm(a->loop, &a->pause);
     if (a->is_open) {
         CHECK(event_add(&a->event, NULL) == 0);
     }

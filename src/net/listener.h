@@ -74,7 +74,11 @@ struct acceptor {
     int fd;
     acceptor_fn *fn;
     void *owner;
-    struct timer pause; /* out of descriptors: wait 50 ms, never spin */
+    /* Descriptors run short: by its owner, after open; NULL: nothing can be
+     * done. True when some come back by the end of the turn. */
+    bool (*on_full)(struct acceptor *a);
+    struct timer pause;   /* then: wait 50 ms, never spin */
+    uint64_t full_log_ms; /* the last line about it */
     bool is_open;
     bool is_shared; /* by its owner, after open: the socket is inherited, and
                        must go on listening for others when we close */
@@ -87,6 +91,8 @@ void acceptor_open(struct acceptor *a,
                    int fd,
                    acceptor_fn *fn,
                    void *owner);
+/* Accepts nothing for so long; clients wait in the kernel's queue. */
+void acceptor_pause(struct acceptor *a, uint32_t for_ms);
 /* Accepts what the kernel has queued already, then stops listening (a later
  * acceptor_open on the same descriptor listens again). */
 void acceptor_close(struct acceptor *a);

@@ -53,6 +53,7 @@ static void client_free(struct client *c)
     if (c->snap != NULL) {
         worker_unpin(w, c->snap);
     }
+    handshake_gate_end(&w->handshakes, &c->handshake_node);
     mem_free(c->subject);
     mem_free(c->fingerprint);
     address_limit_leave(w->addresses, &c->place);
@@ -120,6 +121,7 @@ static void client_note_tls(struct client *c)
 static void client_on_ready(struct conn *conn)
 {
     struct client *c = conn->owner;
+    handshake_gate_end(&c->worker->handshakes, &c->handshake_node);
     if (conn_is_tls(conn)) {
         client_note_tls(c);
         client_start_codec(c, !c->is_http1_allowed ||
@@ -268,6 +270,42 @@ static bool client_may_enter(struct worker *w,
     return false;
 }
 
+/* One line a second, as for addresses. */
+static void client_log_evicted(struct worker *w, const struct client *oldest)
+{
+    char text[ADDR_TEXT_MAX];
+    w->n_evicted++;
+    if (w->evicted_log_ms != 0 && w->loop->now_ms < w->evicted_log_ms + 1000) {
+        return;
+    }
+    log_text(LOG_WARN,
+             "client %s: its TLS handshake was ended, the oldest of %u that "
+             "are in progress (limits.tls_handshakes_max); %u ended since the "
+             "last such line",
+             addr_print(&oldest->conn->peer, text), w->handshakes.n - 1,
+             w->n_evicted);
+    w->evicted_log_ms = w->loop->now_ms;
+    w->n_evicted = 0;
+}
+
+/* Whoever is slowest to go on makes room: of those who attack by opening and
+ * waiting that is one of theirs. */
+static void client_begin_handshake(struct client *c)
+{
+    struct worker *w = c->worker;
+    struct list *node =
+        handshake_gate_begin(&w->handshakes, &w->snap->handshake_bounds,
+                             &c->handshake_node, w->loop->now_us);
+    if (node == NULL) {
+        return;
+    }
+    struct client *oldest = CONTAINER_OF(node, struct client, handshake_node);
+    client_log_evicted(w, oldest);
+    metric_add(w->loop->metrics, METRIC_TLS_EVICTED_TOTAL, 1);
+    handshake_gate_end(&w->handshakes, node);
+    conn_close(oldest->conn, CONN_TIMED_OUT);
+}
+
 static void client_start_conn(struct client *c,
                               int fd,
                               const struct addr *peer,
@@ -278,6 +316,9 @@ static void client_start_conn(struct client *c,
     c->conn =
         conn_accept(c->worker->loop, fd, peer, local, tls, &client_conn_ops, c);
     conn_set_timer(c->conn, timeout_ms, client_on_setup_timer);
+    if (tls != NULL) {
+        client_begin_handshake(c);
+    }
 }
 
 static void client_wait_free(struct client_proxy_wait *wait)
@@ -440,6 +481,22 @@ void client_drain(struct client *c)
     if (c->codec != NULL) {
         codec_drain(c->codec);
     }
+}
+
+bool client_close_idle(struct client *c)
+{
+    const bool is_head_begun = c->conn != NULL && c->conn->kept_len > 0;
+    if (c->codec == NULL || c->codec->n_streams > 0 || is_head_begun ||
+        c->codec->is_draining || conn_is_closed(c->conn) ||
+        c->conn->is_lingering) {
+        return false;
+    }
+    if (c->codec->kind == CODEC_H2) {
+        codec_drain(c->codec);
+        return false;
+    }
+    conn_close(c->conn, CONN_CLOSED_BY_US);
+    return true;
 }
 
 void client_close(struct client *c)

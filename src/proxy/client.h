@@ -23,6 +23,7 @@ struct client {
     struct client_proxy_wait *wait;
     char *subject; /* of a verified certificate; NULL: none */
     char *fingerprint;
+    struct list handshake_node; /* in worker->handshakes while it lasts */
     struct address_place place; /* where its source address is counted */
     bool is_trusted;            /* its X-Forwarded-* are kept */
     bool has_forwarded;         /* Forwarded is written for it */
@@ -39,6 +40,9 @@ void client_accept(struct worker *w,
                    const struct addr *local);
 /* Ends gently (drain). */
 void client_drain(struct client *c);
+/* Ends it when it has no request and is past its set-up: HTTP/1 by the end of
+ * the turn, HTTP/2 gently. True when its descriptor comes back then. */
+bool client_close_idle(struct client *c);
 /* Ends at once. */
 void client_close(struct client *c);
 

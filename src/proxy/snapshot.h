@@ -11,6 +11,7 @@
 #include "net/addr.h"
 #include "net/address_limit.h"
 #include "net/tls.h"
+#include "proxy/handshake_gate.h"
 #include "proxy/route.h"
 #include "upstream/upstream.h"
 
@@ -64,6 +65,7 @@ struct snapshot {
     struct node *settings;                     /* the tree it was built from */
     uint32_t n_conns_max;                 /* client connections per worker */
     struct address_bounds address_bounds; /* of one source address */
+    struct handshake_bounds handshake_bounds; /* of each worker */
     uint32_t drain_timeout_ms;
     uint32_t body_timeout_ms;
     uint32_t tunnel_idle_timeout_ms;

@@ -16,6 +16,8 @@
 #include <stdio.h>
 #include <sys/random.h>
 
+enum { WORKER_SHED_N = 16 };
+
 /* One listener's socket of this worker. */
 struct worker_acceptor {
     struct list node;
@@ -24,6 +26,24 @@ struct worker_acceptor {
     const struct listener_group *group;
     unsigned listener_id;
 };
+
+/* Those that wait the longest for their client's next request come first. */
+unsigned worker_shed_idle(struct worker *w, unsigned n_max)
+{
+    struct list *it;
+    struct list *tmp;
+    unsigned n = 0;
+    list_for_each (it, tmp, &w->clients) {
+        if (n == n_max) {
+            break;
+        }
+        if (client_close_idle(CONTAINER_OF(it, struct client, node))) {
+            n++;
+        }
+    }
+    metric_add(w->loop->metrics, METRIC_CLIENT_SHED_TOTAL, n);
+    return n;
+}
 
 static void worker_on_accept(struct acceptor *a,
                              int fd,
@@ -35,6 +55,23 @@ static void worker_on_accept(struct acceptor *a,
         snapshot_listener(wa->worker->snap, wa->listener_id);
     CHECK(l != NULL);
     client_accept(wa->worker, l, fd, peer, local);
+    if (l->tls == NULL) {
+        return;
+    }
+    const struct loop *loop = wa->worker->loop;
+    const uint32_t wait_ms =
+        handshake_gate_wait_ms(&wa->worker->handshakes, loop->now_us);
+    if (wait_ms > 0) {
+        metric_add(loop->metrics, METRIC_TLS_DELAYED_TOTAL, 1);
+        acceptor_pause(a, wait_ms);
+    }
+}
+
+/* Whoever comes now is worth more than whoever may come again. */
+static bool worker_on_full(struct acceptor *a)
+{
+    const struct worker_acceptor *wa = a->owner;
+    return worker_shed_idle(wa->worker, WORKER_SHED_N) > 0;
 }
 
 static struct worker_acceptor *
@@ -66,6 +103,7 @@ static void worker_open_acceptor(struct worker *w, const struct listener *l)
     list_push_back(&w->acceptors, &wa->node);
     acceptor_open(&wa->acceptor, w->loop, l->group->fds[w->index],
                   worker_on_accept, wa);
+    wa->acceptor.on_full = worker_on_full;
     wa->acceptor.is_shared = l->group->is_inherited;
 }
 
@@ -283,6 +321,7 @@ worker_new(unsigned index, const struct worker_owner_ops *ops, void *owner)
     w->loop->metrics = metric_set_new();
     w->scratch = regex_scratch_new(REGEX_PROGRAM_MAX);
     pool_set_init(&w->pools, w->loop);
+    handshake_gate_init(&w->handshakes);
     list_init(&w->acceptors);
     list_init(&w->clients);
     list_init(&w->free_exchanges);

@@ -38,9 +38,12 @@ struct worker {
     pthread_t thread;
     struct snapshot *snap; /* only the pins of this worker are written */
     struct pool_set pools;
+    struct handshake_gate handshakes;
     struct address_limit *addresses; /* of the process: all workers count */
     uint64_t address_log_ms;         /* the last line about it, */
     uint32_t n_address_refused;      /* and refusals since then */
+    uint64_t evicted_log_ms; /* the same of handshakes that were ended */
+    uint32_t n_evicted;
     struct regex_scratch *scratch;
     struct list acceptors; /* worker_acceptor */
     struct list clients;
@@ -75,6 +78,9 @@ void worker_stop(struct worker *w);
 /* Control thread: frees a stopped worker, when all of them are stopped. */
 void worker_free(struct worker *w);
 
+/* Closes gently up to `n_max` client connections that have no request, the
+ * oldest ones first; how many of them are closed by the end of the turn. */
+unsigned worker_shed_idle(struct worker *w, unsigned n_max);
 /* An endpoint fails its requests (called by outcome.c). */
 void worker_tell_failing(struct worker *w, struct slot *slot);
 /* Pins for those who hold on to a snapshot across turns. */

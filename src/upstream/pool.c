@@ -13,6 +13,8 @@
 #include "base/metric.h"
 #include "upstream/pool_line.h"
 
+#include <errno.h>
+
 static void pool_conn_detach(struct pool_conn *pc)
 {
     struct pool *p = pc->pool;
@@ -319,16 +321,27 @@ static void pool_conn_on_nothing(struct conn *c)
     (void)c;
 }
 
+/* Why there is no connection. Our own lack is no fault of the endpoint. */
+static enum fault pool_conn_fault(const struct conn *c, enum conn_end end)
+{
+    if (end == CONN_TIMED_OUT) {
+        return FAULT_CONNECT_TIMEOUT;
+    }
+    if (end == CONN_TLS_FAILED || end == CONN_NOT_H2) {
+        return FAULT_UPSTREAM_TLS;
+    }
+    return c->error_number == EMFILE || c->error_number == ENFILE
+               ? FAULT_OVERLOAD
+               : FAULT_CONNECT_FAILED;
+}
+
 /* Connecting failed: says so to those who wait for this connection. */
 static void pool_conn_on_closed(struct conn *c, enum conn_end end)
 {
     struct pool_conn *pc = c->owner;
     struct pool *p = pc->pool;
     char why[256];
-    const bool is_tls = end == CONN_TLS_FAILED || end == CONN_NOT_H2;
-    const enum fault f = end == CONN_TIMED_OUT ? FAULT_CONNECT_TIMEOUT
-                         : is_tls              ? FAULT_UPSTREAM_TLS
-                                               : FAULT_CONNECT_FAILED;
+    const enum fault f = pool_conn_fault(c, end);
     conn_end_text(c, why, sizeof(why));
     struct pool_request *fresh = pc->fresh;
     if (end != CONN_CLOSED_BY_US) {

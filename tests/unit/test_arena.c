@@ -86,7 +86,7 @@ static void test_arena__blocks_are_used_again(void **state)
     arena_reset(&a);
     assert_int_equal(cache.n_free, 1);
     void *block = cache.free;
-    assert_non_null(arena_take(&a, 5000));
+    assert_non_null(arena_take(&a, 3000));
     assert_ptr_equal(a.blocks, block);
     assert_int_equal(cache.n_free, 0);
     arena_reset(&a);
