@@ -6,11 +6,13 @@ import pathlib
 import re
 
 import pytest
+from websockets.sync.client import connect as ws_connect
 
 from lib.client import Grpc, H2Client, ask, connect, request
 from lib.gateway import ROOT
 from lib.server import reply
 from lib.wait import wait_until
+from lib.ws import Echo
 
 CONF = pathlib.Path(ROOT, "conf")
 FILES = sorted([*CONF.glob("*.conf"), *CONF.glob("examples/*.conf")])
@@ -29,7 +31,7 @@ class Example:
         text = path.read_text()
         self.ca = ca
         self.leaf = ca.leaf("localhost", "portal.example.ac.kr",
-                            "api.example.ac.kr", "backend.example")
+                            "www.portal.example.ac.kr", "api.example.ac.kr", "backend.example")
         self.backends = {}
         for name, port in LISTENER.findall(text):
             text = re.sub(rf'"(0\.0\.0\.0|127\.0\.0\.1):{port}"',
@@ -191,20 +193,65 @@ def quickstart(x):
     assert x.ask("http", "/").status == 308
 
 
+def portal(x):
+    assert x.ask("http", "/a").status == 308
+    assert x.ask("https", "/a").text.endswith(":8080 /a")
+    first = x.ask("https", "/jupyter/lab")
+    cookie = first.headers["set-cookie"].split(";")[0]
+    for _ in range(4):
+        assert x.ask("https", "/jupyter/lab",
+                     fields=[("Cookie", cookie)]).text == first.text
+    inference(x)
+
+
+def redirect(x):
+    def location(path, host="portal.example.ac.kr", listener="https"):
+        got = x.ask(listener, path, host=host)
+        return got.status, got.headers["location"]
+    assert location("/a?b", listener="http") == \
+        (308, f"https://portal.example.ac.kr:{x.g.port('https')}/a?b")
+    assert location("/a?b", "www.portal.example.ac.kr") == \
+        (301, "https://portal.example.ac.kr/a?b")
+    assert location("/login") == \
+        (308, "https://portal.example.ac.kr/auth/login")
+    assert location("/status/x") == (302, "https://status.example.ac.kr/")
+    got = x.ask("https", "/status2", host="portal.example.ac.kr")
+    assert got.text == "10.20.0.11:8080 /status2"
+
+
+def websocket(x):
+    url = f"ws://127.0.0.1:{x.g.port('http')}/notebooks/kernel"
+    with ws_connect(url, proxy=None, additional_headers=[
+            ("Cookie", "session=1")]) as ws:
+        ws.send("1 + 1")
+        assert ws.recv(timeout=15) == "1 + 1"
+    got = x.ask("http", "/x", fields=[
+        ("Connection", "Upgrade"), ("Upgrade", "websocket"),
+        ("Sec-WebSocket-Version", "13"),
+        ("Sec-WebSocket-Key", "AAECAwQFBgcICQoLDA0ODw==")])
+    assert (got.status, got.text) == (200, "10.20.0.11:8080 /x")
+    assert "upgrade" not in got.headers["x-seen"]
+
+
 def start(x):
     assert x.ask("http", "/any").text.startswith("Daemun is running.")
 
 
 CHECKS = {f.__name__: f for f in (
     answers, behind_proxy, canary, client_certificates, health, inference,
-    ip_access, sessions, upstream_tls, daemun, quickstart, start)}
+    ip_access, portal, redirect, sessions, upstream_tls, websocket, daemun,
+    quickstart, start)}
 # Addresses behind which more than a plain HTTP/1.1 server is needed.
 DEMOS = ["10.30.0.21:8500", "10.30.0.22:8500", "10.30.0.21:8501",
          "10.30.0.22:8501", "127.0.0.1:8500", "127.0.0.1:8501"]
 
 
 @pytest.mark.parametrize("path", FILES, ids=lambda path: path.stem)
-def test_example(path, gateway, backend, demo, ca, tmp_path, monkeypatch):
+def test_example(path, gateway, backend, demo, actors, ca, tmp_path,
+                 monkeypatch):
+    def ws_server():
+        actors.append(Echo())
+        return actors[-1]
     assert path.stem in CHECKS, f"{path.name} needs a row in CHECKS"
     monkeypatch.setattr(ca, "folder", tmp_path)
     leaf = ca.leaf("backend.example")
@@ -212,6 +259,8 @@ def test_example(path, gateway, backend, demo, ca, tmp_path, monkeypatch):
                                                     leaf=leaf)}
     if path.stem != "canary":
         overrides.update({a: lambda a=a: demo(a) for a in DEMOS})
+    if path.stem == "websocket":
+        overrides.update({f"10.20.0.2{n}:8888": ws_server for n in (1, 2)})
     x = Example(path, gateway, backend, ca, overrides)
     CHECKS[path.stem](x)
     assert x.g.metric("dm_glitches_total") == 0

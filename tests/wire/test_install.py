@@ -21,7 +21,7 @@ CC = os.environ.get("DAEMUN_CC", "gcc")
 # systemd's own scale: "OK" ends at 5, "MEDIUM" begins; ours is held lower.
 EXPOSURE_MAX = 2.2
 NO_EDITS = ["answers", "behind_proxy", "canary", "health", "ip_access",
-            "sessions", "start"]
+            "sessions", "start", "websocket"]
 
 LAYOUT = """
 0755 usr/bin/daemun

@@ -3,16 +3,15 @@ else is ever made a tunnel."""
 import base64
 import hashlib
 import random
-import threading
 
 import pytest
 import websockets
 from websockets.sync.client import connect as ws_connect
-from websockets.sync.server import serve
 
 from lib.client import ask, connect, request
 from lib.gateway import secure, simple
 from lib.server import reply
+from lib.ws import Echo
 
 KEY = base64.b64encode(bytes(range(16))).decode()
 ACCEPT = base64.b64encode(hashlib.sha1(
@@ -20,42 +19,6 @@ ACCEPT = base64.b64encode(hashlib.sha1(
 HANDSHAKE = [("Connection", "Upgrade"), ("Upgrade", "websocket"),
              ("Sec-WebSocket-Version", "13"), ("Sec-WebSocket-Key", KEY)]
 BIG = random.Random(3).randbytes(3_000_000)
-
-
-class Echo:
-    """A server of the websockets library, as an actor."""
-
-    def __init__(self):
-        self.closed = []
-        self.is_closed = threading.Event()
-        self.heads = []
-        self.server = serve(self.handle, "127.0.0.1", 0, max_size=None,
-                            compression=None)
-        self.address = "127.0.0.1:%d" % self.server.socket.getsockname()[1]
-        self.thread = threading.Thread(target=self.server.serve_forever)
-        self.thread.start()
-
-    def __str__(self):
-        return self.address
-
-    def handle(self, ws):
-        self.heads.append(ws.request)
-        if ws.request.path == "/close":
-            ws.close(4321, "enough")
-            return
-        try:
-            for message in ws:
-                if message == "ping":
-                    message = "pong" if ws.ping().wait(15) else "no pong"
-                ws.send(message)
-        except websockets.ConnectionClosed:
-            pass
-        self.closed.append((ws.close_code, ws.close_reason))
-        self.is_closed.set()
-
-    def stop(self):
-        self.server.shutdown()
-        self.thread.join(15)
 
 
 @pytest.fixture
