@@ -24,6 +24,7 @@
 #include "control/pid_file.h"
 #include "control/prepare.h"
 #include "control/source_file.h"
+#include "control/suspect.h"
 #include "control/watch.h"
 #include "net/fd_reserve.h"
 #include "proxy/worker.h"
@@ -326,6 +327,7 @@ control_try_reload(struct control *c, struct node **refused, struct error *err)
     }
     control_arm_rotate(c, root);
     control_warn_restart(c->current->settings, root);
+    suspect_warn(snap, root);
     build_apply_listeners(snap);
     control_publish(c, snap);
     return true;
@@ -591,6 +593,7 @@ control_begin(struct control *c, struct node *root, struct error *err)
     const bool is_ok = snap != NULL && control_open(c, &p, root, err);
     prepare_fini(&p);
     if (is_ok) {
+        suspect_warn(snap, root);
         control_start(c, snap);
     } else {
         build_free_snapshot(&c->world, snap);
@@ -675,6 +678,8 @@ bool control_test(const char *conf_path, struct error *err)
     struct snapshot *snap = control_build(&world, &p, root, NULL, err);
     if (snap == NULL) {
         node_free(root);
+    } else {
+        suspect_warn(snap, root);
     }
     prepare_fini(&p);
     build_free_snapshot(&world, snap);

@@ -130,12 +130,27 @@ static bool tls_cert_read_key(struct tls_cert *cert,
     return error_add(err, "%s: holds no private key in PEM form", what);
 }
 
+enum { TLS_CERT_RENEW_DAYS = 14 };
+
 static void tls_cert_warn_expiry(const struct tls_cert *cert, const char *what)
 {
-    if (X509_cmp_current_time(X509_get0_notAfter(cert->leaf)) < 0) {
-        log_text(LOG_WARN, "%s: the certificate has expired", what);
-    } else if (X509_cmp_current_time(X509_get0_notBefore(cert->leaf)) > 0) {
-        log_text(LOG_WARN, "%s: the certificate is not valid yet", what);
+    const ASN1_TIME *end = X509_get0_notAfter(cert->leaf);
+    int n_days = 0;
+    int n_seconds = 0;
+    if (X509_cmp_current_time(X509_get0_notBefore(cert->leaf)) > 0) {
+        log_text(LOG_WARN,
+                 "%s: the certificate is not valid yet; clients refuse it "
+                 "(is the clock right?)",
+                 what);
+    } else if (X509_cmp_current_time(end) < 0) {
+        log_text(LOG_WARN,
+                 "%s: the certificate has expired, and clients refuse it; "
+                 "renew it",
+                 what);
+    } else if (ASN1_TIME_diff(&n_days, &n_seconds, NULL, end) == 1 &&
+               n_days < TLS_CERT_RENEW_DAYS) {
+        log_text(LOG_WARN, "%s: the certificate ends in %d days; renew it",
+                 what, n_days);
     }
 }
 

@@ -262,6 +262,8 @@ def test_example(path, gateway, backend, demo, actors, ca, tmp_path,
     if path.stem == "websocket":
         overrides.update({f"10.20.0.2{n}:8888": ws_server for n in (1, 2)})
     x = Example(path, gateway, backend, ca, overrides)
+    assert not re.search("no route uses|never reached|answered with 503",
+                         x.g.error_log())
     CHECKS[path.stem](x)
     assert x.g.metric("dm_glitches_total") == 0
 

@@ -113,20 +113,20 @@ class Authority:
         return build.sign(self.key, hashes.SHA256())
 
     def leaf(self, *names, kind="ecdsa", file=None, expired=False,
-             common=None):
+             common=None, n_days=30):
         """A server certificate for these names and addresses (localhost and
         the loopback addresses if none is given)."""
         names = names or ("localhost", "127.0.0.1", "::1")
         return self._leaf(common or names[0], names, kind, file, expired,
-                          False)
+                          False, n_days)
 
     def client(self, common="alice", kind="ecdsa", expired=False):
         """A client certificate."""
         return self._leaf(common, None, kind, None, expired, True)
 
-    def _leaf(self, common, names, kind, file, expired, is_client):
+    def _leaf(self, common, names, kind, file, expired, is_client, n_days=30):
         key = _key(kind)
-        end = _now() - DAY / 24 if expired else None
+        end = _now() - DAY / 24 if expired else _now() + n_days * DAY
         cert = self._sign(_name(common), key, names, is_client=is_client,
                           end=end)
         self.n_leaves += 1
