@@ -84,8 +84,10 @@ def test_flood(target, attack):
         assert closed_after is not None
         # What was on its way when we closed is in it too.
         assert n_sent < 8 << 20
-    # No storm: a reset, ours or theirs, does not cost a connection each.
-    assert b.n_conns <= 60
+    # No storm: each stream that is reset may cost a connection when its head
+    # came in an earlier read, but the budget of resets ends the client: 200 of
+    # its own, 500 that we are made to send.
+    assert b.n_conns <= 520
     if IS_MEMORY_REAL:
         assert after - before < 6 * 1024
     g.wait_metric("dm_client_connections", 0)
